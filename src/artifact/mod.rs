@@ -1,0 +1,1 @@
+//! Post-processing: functions from an artifact to a new artifact.

@@ -1,0 +1,21 @@
+//! The registry of builders: a new one is a folder here and a line in [`REGISTRY`].
+
+use std::sync::Arc;
+
+use crate::engine::{Builder, Value};
+use crate::error::Result;
+
+/// One builder: the name scripts call it by, its options, and how to make one from a decoded option table.
+pub struct Entry {
+    /// `qemu` is `rimg.qemu{…}`; a dot nests, as in `amazon.ebs`.
+    pub name: &'static str,
+    /// The LuaLS class of its option table, `rimg.QemuOptions`.
+    pub class: &'static str,
+    /// Lists the names of its options.
+    pub fields: fn() -> &'static [&'static str],
+    /// Decodes the options. No side effects.
+    pub decode: fn(Value) -> Result<Arc<dyn Builder>>,
+}
+
+/// Every builder there is.
+pub const REGISTRY: &[Entry] = &[];

@@ -1,0 +1,123 @@
+//! What a builder makes and what can be asked of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::artifact::Artifact;
+use super::communicator::Communicator;
+use super::cx::BuildCx;
+use super::options::Seconds;
+use crate::error::Result;
+
+/// Whether a machine can still do anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    Running,
+    /// It is gone or stuck; the text says why, with the last console lines where there are any.
+    Dead(String),
+    /// It was shut down because rimg asked for it.
+    Off,
+}
+
+/// Makes machines of one kind from decoded, validated options.
+#[async_trait]
+pub trait Builder: Send + Sync {
+    /// Returns the builder's name, `qemu`.
+    fn kind(&self) -> &'static str;
+
+    /// Checks all that can be known without touching anything but files on this host; returns warnings.
+    fn validate(&self, cx: &BuildCx) -> Result<Vec<String>>;
+
+    /// Makes and starts a machine. It need not be reachable yet: `connect` waits for that. Everything it makes is
+    /// entered in `cx.resources` first.
+    async fn launch(&self, cx: &BuildCx) -> Result<Arc<dyn Machine>>;
+}
+
+/// How and where to leave the finished image; the options of `vm:finish`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CaptureSpec {
+    /// The folder the image goes to; it appears whole.
+    pub output_directory: Option<PathBuf>,
+    /// The image's file name without extension; the default is the machine's name.
+    pub name: Option<String>,
+    /// `qcow2`, `raw`, `vmdk`, `vdi` or `vhdx`; the default is the builder's own.
+    pub format: Option<String>,
+    /// Whether unused space is squeezed out; true unless said otherwise.
+    pub compact: Option<bool>,
+    /// Whether the image's clusters are compressed (qcow2, vmdk).
+    pub compress: Option<bool>,
+    /// The command that shuts the machine down, in place of the builder's.
+    pub shutdown_command: Option<String>,
+    /// How long the shutdown may take.
+    pub shutdown_timeout: Option<Seconds>,
+}
+
+/// One machine. Calls may run side by side.
+#[async_trait]
+pub trait Machine: Send + Sync {
+    /// Returns a short name for output: `qemu`, or the host's name.
+    fn name(&self) -> &str;
+
+    /// Returns what identifies it to its platform: an instance id, a process id.
+    fn id(&self) -> String;
+
+    /// Returns the address and port its communicator uses, where it has one.
+    fn address(&self) -> Option<(String, u16)> {
+        None
+    }
+
+    /// Returns the user that commands run as, where known.
+    fn user(&self) -> Option<String> {
+        None
+    }
+
+    /// Waits until the machine takes commands and returns a new connection. Told apart in the error: nothing listens,
+    /// something else answers, authentication failed.
+    async fn connect(&self, cx: &BuildCx) -> Result<Arc<dyn Communicator>>;
+
+    /// Watches the machine; every wait selects on it.
+    fn health(&self) -> watch::Receiver<Health>;
+
+    /// Returns the console, where the machine has one.
+    fn console(&self) -> Option<&dyn Console> {
+        None
+    }
+
+    /// Tells whether a shutdown or reboot of this machine is rimg's to do (not so for `rimg.localhost`).
+    fn can_power(&self) -> bool {
+        true
+    }
+
+    /// Shuts the machine down and waits until it is off: by `command` over `communicator` where given, else by the
+    /// platform's power button.
+    async fn shutdown(&self, request: Shutdown<'_>, cx: &BuildCx) -> Result<()>;
+
+    /// Makes the artifact from the machine, which is off.
+    async fn capture(&self, spec: &CaptureSpec, cx: &BuildCx) -> Result<Artifact>;
+
+    /// Removes the machine and all it holds. Idempotent.
+    async fn destroy(&self) -> Result<()>;
+}
+
+/// How to shut a machine down.
+pub struct Shutdown<'a> {
+    /// The command to run on it, such as `sudo poweroff`; none means the power button.
+    pub command: Option<&'a str>,
+    pub communicator: Option<Arc<dyn Communicator>>,
+    pub timeout: Option<std::time::Duration>,
+}
+
+/// A machine's keyboard, screen and serial line.
+#[async_trait]
+pub trait Console: Send + Sync {
+    /// Writes a PNG picture of the screen, whole or not at all.
+    async fn screenshot(&self, to: &Path) -> Result<()>;
+
+    /// Returns the last lines of the serial console, oldest first.
+    fn serial_tail(&self, lines: usize) -> Vec<String>;
+}

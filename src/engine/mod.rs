@@ -1,0 +1,22 @@
+//! The contracts every builder, communicator and provisioner is written against. Knows no builder, no protocol, no Lua.
+
+pub mod artifact;
+pub mod communicator;
+pub mod cx;
+pub mod machine;
+pub mod operation;
+pub mod options;
+pub mod quote;
+pub mod resource;
+pub mod scope;
+pub mod session;
+
+pub use artifact::{Artifact, Digest};
+pub use communicator::{Command, Communicator, ExitStatus, FileMeta, Line, OutputSink, Sink, Source};
+pub use cx::{BuildCx, Mode, Settings};
+pub use machine::{Builder, CaptureSpec, Console, Health, Machine};
+pub use operation::{Answer, Operation};
+pub use options::{Bytes, OptionError, Seconds, Value};
+pub use resource::{ResourceId, Resources};
+pub use scope::Scope;
+pub use session::Session;

@@ -1,0 +1,72 @@
+//! The door: everything a script does to a machine is an [`Operation`] and goes through `Session::perform`.
+
+use std::time::Duration;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// One thing to be done to a machine.
+#[derive(Debug, Clone)]
+pub struct Operation {
+    /// `run`, `shell`, `upload`, `reboot`, …
+    pub kind: &'static str,
+    /// One short line for a person: the command, the target path.
+    pub title: String,
+    /// What is asked for, as data: the part of the operation's key that does not depend on files' content.
+    pub request: serde_json::Value,
+    /// How long it may take.
+    pub timeout: Option<Duration>,
+    /// Whether the machine going away or off during it is expected (a reboot, a shutdown).
+    pub survives_death: bool,
+}
+
+impl Operation {
+    /// Makes an operation; `request` is serialised at once.
+    pub fn new(kind: &'static str, title: impl Into<String>, request: impl Serialize) -> Operation {
+        Operation {
+            kind,
+            title: one_line(&title.into()),
+            request: serde_json::to_value(request).unwrap_or(serde_json::Value::Null),
+            timeout: None,
+            survives_death: false,
+        }
+    }
+
+    #[must_use]
+    pub fn timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    #[must_use]
+    pub fn survives_death(mut self) -> Self {
+        self.survives_death = true;
+        self
+    }
+}
+
+/// What an operation gives back: recordable, and known in advance where nothing is really done.
+pub trait Answer: Serialize + DeserializeOwned + Send {
+    /// Returns what a machine that answers "done" says (`rimg check`).
+    fn done(operation: &Operation) -> Self;
+}
+
+impl Answer for () {
+    fn done(_: &Operation) -> Self {}
+}
+
+impl Answer for u64 {
+    fn done(_: &Operation) -> Self {
+        0
+    }
+}
+
+/// Shortens text to its first line and 100 characters.
+pub fn one_line(text: &str) -> String {
+    let mut lines = text.trim().lines();
+    let first = lines.next().unwrap_or_default();
+    let mut short: String = first.chars().take(100).collect();
+    if short.len() < first.len() || lines.next().is_some() {
+        short.push_str(" …");
+    }
+    short
+}

@@ -1,0 +1,241 @@
+//! A machine in use by a build: its connection, its state, and the door that every operation goes through.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Mutex, watch};
+
+use super::artifact::Artifact;
+use super::communicator::Communicator;
+use super::cx::BuildCx;
+use super::machine::{CaptureSpec, Health, Machine, Shutdown};
+use super::operation::{Answer, Operation};
+use crate::error::{Error, Kind, Result};
+use crate::ui::Event;
+
+/// How long a lost connection waits for the news that the machine itself died.
+const OBITUARY_GRACE: Duration = Duration::from_millis(800);
+
+/// A machine that a build works on.
+pub struct Session {
+    machine: Option<Arc<dyn Machine>>,
+    /// The name in output and errors.
+    name: String,
+    cx: BuildCx,
+    connection: Mutex<Option<Arc<dyn Communicator>>>,
+    ended: AtomicBool,
+}
+
+impl Session {
+    /// Takes a machine into use.
+    pub fn new(machine: Arc<dyn Machine>, cx: BuildCx) -> Session {
+        let name = machine.name().to_owned();
+        Session { machine: Some(machine), name, cx, connection: Mutex::new(None), ended: AtomicBool::new(false) }
+    }
+
+    /// A machine that answers "done" to everything (`rimg check`).
+    pub fn pretended(name: impl Into<String>, cx: BuildCx) -> Session {
+        Session { machine: None, name: name.into(), cx, connection: Mutex::new(None), ended: AtomicBool::new(false) }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn cx(&self) -> &BuildCx {
+        &self.cx
+    }
+
+    /// Returns the machine; none when it is only pretended.
+    pub fn machine(&self) -> Option<&Arc<dyn Machine>> {
+        self.machine.as_ref()
+    }
+
+    /// Returns the live machine, for the inside of an operation's action.
+    pub fn live(&self) -> Result<&Arc<dyn Machine>> {
+        self.machine.as_ref().ok_or_else(|| Error::new(Kind::Internal, "a pretended machine was asked to act"))
+    }
+
+    /// Returns the connection, made now if there is none.
+    pub async fn communicator(&self) -> Result<Arc<dyn Communicator>> {
+        let mut slot = self.connection.lock().await;
+        if let Some(connection) = slot.as_ref() {
+            return Ok(connection.clone());
+        }
+        let connection = self.live()?.connect(&self.cx).await?;
+        *slot = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// Drops the connection, so that the next operation makes a new one.
+    pub async fn disconnect(&self) {
+        let connection = self.connection.lock().await.take();
+        if let Some(connection) = connection {
+            connection.close().await;
+        }
+    }
+
+    /// Does one operation: shows it, times it, ends it when the machine dies, the scope is cancelled or its time is
+    /// up, and puts machine and operation into the error. On a pretended machine the action is not run.
+    pub async fn perform<T, Fut>(&self, operation: Operation, action: impl FnOnce() -> Fut) -> Result<T>
+    where
+        T: Answer,
+        Fut: Future<Output = Result<T>>,
+    {
+        if self.ended.load(Ordering::Acquire) && operation.kind != "finish" {
+            return Err(self.describe(
+                &operation,
+                Error::new(Kind::Machine, "the machine has been shut down or finished")
+                    .hint("do everything that needs the machine before vm:shutdown() and vm:finish()"),
+            ));
+        }
+        let cx = BuildCx::current().unwrap_or_else(|| self.cx.clone());
+        let id = cx.ui.next_id();
+        let title = operation.title.clone();
+        cx.ui.emit(Event::OperationStarted {
+            build: self.cx.build.to_string(),
+            id,
+            step: cx.step,
+            machine: self.name.clone(),
+            kind: operation.kind,
+            title: title.clone(),
+        });
+        let started = Instant::now();
+        let result = match &self.machine {
+            None => Ok(T::done(&operation)),
+            Some(machine) => {
+                let limited = within_limit(&operation, action());
+                let watched = watch_health(machine.health(), operation.survives_death, limited);
+                cx.scope.run(watched).await
+            }
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        cx.ui.emit(Event::OperationFinished {
+            build: self.cx.build.to_string(),
+            id,
+            machine: self.name.clone(),
+            kind: operation.kind,
+            title,
+            ok: result.is_ok(),
+            cached: false,
+            seconds,
+        });
+        result.map_err(|error| self.describe(&operation, error))
+    }
+
+    /// Shuts the machine down and forgets its connection.
+    pub async fn shutdown(&self, command: Option<&str>, timeout: Option<Duration>) -> Result<()> {
+        let request = serde_json::json!({ "shutdown_command": command });
+        let operation = Operation::new("shutdown", command.unwrap_or("power button"), request).survives_death();
+        self.perform(operation, || async {
+            let communicator = match command {
+                Some(_) => Some(self.communicator().await?),
+                None => self.connection.lock().await.clone(),
+            };
+            self.live()?.shutdown(Shutdown { command, communicator, timeout }, &self.cx).await
+        })
+        .await?;
+        self.disconnect().await;
+        self.ended.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Shuts the machine down if it is still up, makes the artifact, and removes the machine.
+    pub async fn finish(&self, spec: &CaptureSpec) -> Result<Artifact> {
+        if !self.ended.load(Ordering::Acquire) {
+            let timeout = spec.shutdown_timeout.map(|s| s.0);
+            self.shutdown(spec.shutdown_command.as_deref(), timeout).await?;
+        }
+        let output = spec.output_directory.as_deref().unwrap_or(Path::new(""));
+        let operation = Operation::new("finish", output.display().to_string(), spec).survives_death();
+        let artifact: Artifact = self
+            .perform(operation, || async {
+                let machine = self.live()?;
+                let artifact = machine.capture(spec, &self.cx).await?;
+                machine.destroy().await?;
+                Ok(artifact)
+            })
+            .await?;
+        self.cx.ui.emit(artifact.event());
+        Ok(artifact)
+    }
+
+    /// Returns the console or an error that says the machine has none.
+    pub fn console(&self) -> Result<&dyn super::machine::Console> {
+        self.live()?.console().ok_or_else(|| Error::new(Kind::Unsupported, format!("{} has no console", self.name)))
+    }
+
+    fn describe(&self, operation: &Operation, error: Error) -> Error {
+        let titled = match operation.title.as_str() {
+            "" => format!("{}: {}", self.name, operation.kind),
+            title => format!("{}: {} `{title}`", self.name, operation.kind),
+        };
+        error.within(titled).field("machine", self.name.clone()).field("operation", operation.kind)
+    }
+}
+
+impl Answer for Artifact {
+    fn done(operation: &Operation) -> Self {
+        let directory = operation.request.get("output_directory").and_then(|v| v.as_str()).unwrap_or("output");
+        Artifact {
+            id: "VM".into(),
+            kind: "image".into(),
+            builder: "pretended".into(),
+            build: String::new(),
+            files: vec![super::artifact::ArtifactFile {
+                path: Path::new(directory).join("image"),
+                size: 0,
+                digests: Vec::new(),
+            }],
+            metadata: Default::default(),
+        }
+    }
+}
+
+async fn within_limit<T>(operation: &Operation, action: impl Future<Output = Result<T>>) -> Result<T> {
+    match operation.timeout {
+        None => action.await,
+        Some(limit) => tokio::time::timeout(limit, action).await.unwrap_or_else(|_| {
+            Err(Error::new(Kind::Timeout, format!("took longer than its timeout of {limit:?}"))
+                .hint("give it a longer `timeout`, or find out with a shorter command what it waits for"))
+        }),
+    }
+}
+
+/// Runs `action`, but fails with the machine's cause of death as soon as it is known.
+async fn watch_health<T>(
+    mut health: watch::Receiver<Health>,
+    survives_death: bool,
+    action: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let died = async |health: &mut watch::Receiver<Health>| loop {
+        if let Health::Dead(why) = &*health.borrow_and_update() {
+            return Error::new(Kind::Machine, format!("the machine died: {why}"));
+        }
+        if health.changed().await.is_err() {
+            // Nobody watches this machine any more; it will not die of anything we hear of.
+            std::future::pending::<()>().await;
+        }
+    };
+    if survives_death {
+        return action.await;
+    }
+    let result = tokio::select! {
+        biased;
+        error = died(&mut health) => return Err(error),
+        result = action => result,
+    };
+    match result {
+        // A connection often notices before the machine's watcher does.
+        Err(error) if matches!(error.kind(), Kind::Connect | Kind::Network) => {
+            match tokio::time::timeout(OBITUARY_GRACE, died(&mut health)).await {
+                Ok(obituary) => Err(obituary),
+                Err(_) => Err(error),
+            }
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,108 @@
+//! Files and folders that appear whole, by rename, or not at all.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Kind, Result, io_error};
+
+/// A place beside `target` to write to, removed on drop unless it was committed.
+///
+/// It is in the same folder, so that the rename cannot cross file systems. Register it with the run's resources where a
+/// crash must not leave it behind.
+pub struct Pending {
+    target: PathBuf,
+    path: PathBuf,
+    done: bool,
+}
+
+impl Pending {
+    /// Picks an unused name `.NAME.rimg-XXXXXXXX` beside `target` and creates the parent folders.
+    pub fn beside(target: &Path) -> Result<Pending> {
+        let target = std::path::absolute(target).map_err(|e| io_error("resolve", target, e))?;
+        let name = target
+            .file_name()
+            .ok_or_else(|| Error::new(Kind::Io, format!("{} does not name a file", target.display())))?;
+        let parent = target.parent().unwrap_or(Path::new("/"));
+        std::fs::create_dir_all(parent).map_err(|e| io_error("create folder", parent, e))?;
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        hidden.push(format!(".rimg-{}", id.get(..8).unwrap_or(&id)));
+        Ok(Pending { path: parent.join(hidden), target, done: false })
+    }
+
+    /// Returns where to write; nothing is there yet.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Syncs what was written and renames it to the target, replacing a file (not a folder) that is there.
+    pub fn commit(mut self) -> Result<PathBuf> {
+        let file = std::fs::File::open(&self.path).map_err(|e| io_error("open", &self.path, e))?;
+        file.sync_all().map_err(|e| io_error("sync", &self.path, e))?;
+        std::fs::rename(&self.path, &self.target).map_err(|e| io_error("rename into place", &self.target, e))?;
+        self.done = true;
+        if let Some(parent) = self.target.parent() {
+            // The rename itself must survive a crash too; a file system that cannot sync folders still has the rename.
+            let _ = std::fs::File::open(parent).and_then(|dir| dir.sync_all());
+        }
+        Ok(self.target.clone())
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !self.done {
+            remove(&self.path);
+        }
+    }
+}
+
+/// Removes a file or a folder with all it holds; nothing there is fine.
+pub fn remove(path: &Path) {
+    if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
+        let _ = std::fs::remove_dir_all(path);
+    } else {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Writes `bytes` to `target`, whole or not at all.
+pub fn write(target: &Path, bytes: &[u8]) -> Result<PathBuf> {
+    let pending = Pending::beside(target)?;
+    std::fs::write(pending.path(), bytes).map_err(|e| io_error("write", pending.path(), e))?;
+    pending.commit()
+}
+
+/// Refuses to go on when `target` exists and may not be overwritten.
+pub fn refuse_existing(target: &Path, force: bool) -> Result<()> {
+    if !force && std::fs::symlink_metadata(target).is_ok() {
+        return Err(Error::new(Kind::Exists, format!("{} exists already", target.display()))
+            .hint("remove it, choose another output, or run with --force to replace it"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_pending_file_leaves_nothing_and_a_committed_one_replaces() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("sub/out.txt");
+        let pending = Pending::beside(&target).unwrap();
+        std::fs::write(pending.path(), "half").unwrap();
+        drop(pending);
+        assert_eq!(std::fs::read_dir(dir.path().join("sub")).unwrap().count(), 0);
+        write(&target, b"one").unwrap();
+        write(&target, b"two").unwrap();
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "two");
+        assert!(refuse_existing(&target, false).is_err());
+        assert!(refuse_existing(&target, true).is_ok());
+    }
+}

@@ -1,0 +1,5 @@
+//! This host: processes in groups of their own, private folders, files that appear whole.
+
+pub mod atomic;
+pub mod dirs;
+pub mod process;

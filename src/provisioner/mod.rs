@@ -1,0 +1,1 @@
+//! The native provisioners: functions over a session.

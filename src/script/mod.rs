@@ -1,0 +1,1 @@
+//! Lua: the only code that knows mlua.

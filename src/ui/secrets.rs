@@ -1,0 +1,60 @@
+//! The values that must not be seen, and the masking of everything that is shown.
+
+use std::sync::RwLock;
+
+/// What stands in place of a secret.
+pub const MASK: &str = "********";
+
+/// The secrets of a run. Every renderer and log writer passes its text through [`Secrets::mask`].
+#[derive(Debug, Default)]
+pub struct Secrets {
+    values: RwLock<Vec<String>>,
+}
+
+impl Secrets {
+    /// Adds a value to mask; very short ones are refused, since masking them would garble all output without hiding
+    /// anything.
+    pub fn add(&self, value: &str) {
+        let mut values = match self.values.write() {
+            Ok(values) => values,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        // A multi-line secret (a private key) reaches the output line by line.
+        for part in std::iter::once(value).chain(value.lines()) {
+            if part.len() >= 4 && !values.iter().any(|v| v == part) {
+                values.push(part.to_owned());
+            }
+        }
+        // Longest first, so that a secret that contains another is masked whole.
+        values.sort_by_key(|v| std::cmp::Reverse(v.len()));
+    }
+
+    /// Replaces every secret in `text`.
+    pub fn mask(&self, text: &str) -> String {
+        let values = match self.values.read() {
+            Ok(values) => values,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        let mut masked = text.to_owned();
+        for value in values.iter() {
+            if masked.contains(value.as_str()) {
+                masked = masked.replace(value.as_str(), MASK);
+            }
+        }
+        masked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_longest_first_and_leaves_short_values() {
+        let secrets = Secrets::default();
+        secrets.add("hunter2");
+        secrets.add("hunter2-long");
+        secrets.add("ab");
+        assert_eq!(secrets.mask("pw=hunter2-long ab hunter2"), format!("pw={MASK} ab {MASK}"));
+    }
+}
