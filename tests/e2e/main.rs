@@ -1,1 +1,7 @@
+//! The end-to-end tests: one binary, a file a topic, real peers.
 
+// A test may fail as loudly as it likes.
+#![expect(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod cli;
+mod support;

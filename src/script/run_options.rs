@@ -1,0 +1,57 @@
+//! What the command line asks of the script layer, and what it gets back.
+
+use std::path::PathBuf;
+
+use crate::engine::Mode;
+
+/// One run of one script, as the command line describes it.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    pub script: PathBuf,
+    /// `-v name=value`, in the order given; the last one of a name counts.
+    pub vars: Vec<(String, String)>,
+    /// `--var-file`: JSON, TOML, YAML or Lua, by extension; later files override earlier ones, `vars` override all.
+    pub var_files: Vec<PathBuf>,
+    /// Globs of the builds to run; empty means all.
+    pub only: Vec<String>,
+    /// Globs of the builds to leave out.
+    pub except: Vec<String>,
+    /// How many builds may run at once; `None` means no limit.
+    pub parallel: Option<usize>,
+    /// Whether existing outputs may be replaced.
+    pub force: bool,
+    pub debug: bool,
+    pub mode: Mode,
+}
+
+/// How a run ended; the command line turns it into an exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything that was asked for is done.
+    Done,
+    /// A build failed, or the script did after it had begun to work.
+    Failed,
+    /// The script, a variable or an option is wrong, and nothing has run yet.
+    ScriptError,
+    Cancelled,
+}
+
+/// What `rimg inspect` shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Inspection {
+    pub variables: Vec<VariableInfo>,
+    /// The names of the builds, in the order the script starts them.
+    pub builds: Vec<String>,
+}
+
+/// A variable that a script declares with `rimg.var` or `rimg.secret`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct VariableInfo {
+    pub name: String,
+    /// The default as text; a secret's is never shown.
+    pub default: Option<String>,
+    pub help: Option<String>,
+    /// Whether a run fails without a value for it.
+    pub required: bool,
+    pub secret: bool,
+}
