@@ -3,3 +3,4 @@
 pub mod atomic;
 pub mod dirs;
 pub mod process;
+pub mod qemu_img;
