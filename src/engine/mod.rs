@@ -8,6 +8,7 @@ pub mod operation;
 pub mod options;
 pub mod quote;
 pub mod resource;
+pub mod schedule;
 pub mod scope;
 pub mod session;
 

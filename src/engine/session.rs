@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, watch};
 use super::artifact::Artifact;
 use super::communicator::Communicator;
 use super::cx::BuildCx;
-use super::machine::{CaptureSpec, Health, Machine, Shutdown};
+use super::machine::{Builder, CaptureSpec, Health, Machine, Shutdown};
 use super::operation::{Answer, Operation};
 use crate::error::{Error, Kind, Result};
 use crate::ui::Event;
@@ -34,6 +34,46 @@ impl Session {
     pub fn new(machine: Arc<dyn Machine>, cx: BuildCx) -> Session {
         let name = machine.name().to_owned();
         Session { machine: Some(machine), name, cx, connection: Mutex::new(None), ended: AtomicBool::new(false) }
+    }
+
+    /// Makes, starts and reaches a machine. In `rimg check` it is only pretended, after its options were checked.
+    pub async fn launch(builder: &dyn Builder, cx: BuildCx) -> Result<Session> {
+        let kind = builder.kind();
+        for warning in builder.validate(&cx).map_err(|e| e.within(format_args!("rimg.{kind}")))? {
+            cx.ui.warn(format!("rimg.{kind}: {warning}"));
+        }
+        if !cx.settings.is_live() {
+            return Ok(Session::pretended(kind, cx));
+        }
+        let (id, started) = (cx.ui.next_id(), Instant::now());
+        let (build, title) = (cx.build.to_string(), String::new());
+        cx.ui.emit(Event::OperationStarted {
+            build: build.clone(),
+            id,
+            step: cx.step,
+            machine: kind.to_owned(),
+            kind: "boot",
+            title: title.clone(),
+        });
+        let result = async {
+            let machine = builder.launch(&cx).await?;
+            let health = machine.health();
+            let session = Session::new(machine, cx.clone());
+            watch_health(health, false, session.communicator()).await?;
+            Ok(session)
+        };
+        let result = cx.scope.run(result).await;
+        cx.ui.emit(Event::OperationFinished {
+            build,
+            id,
+            machine: kind.to_owned(),
+            kind: "boot",
+            title,
+            ok: result.is_ok(),
+            cached: false,
+            seconds: started.elapsed().as_secs_f64(),
+        });
+        result.map_err(|e| e.within(format_args!("rimg.{kind}")))
     }
 
     /// A machine that answers "done" to everything (`rimg check`).
