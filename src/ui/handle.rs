@@ -16,6 +16,10 @@ pub trait Renderer: Send {
     fn event(&mut self, stamped: &Stamped);
     /// Called about ten times a second, for progress lines.
     fn tick(&mut self) {}
+    /// Called before something else writes to the terminal: progress lines go away until [`Renderer::resume`].
+    fn suspend(&mut self) {}
+    /// Called when the terminal is the renderer's own again.
+    fn resume(&mut self) {}
     /// Called once, last.
     fn finish(&mut self) {}
 }
@@ -25,6 +29,7 @@ enum Item {
     /// Runs with the terminal quiet (a prompt, a shell), then answers.
     Suspend(Box<dyn FnOnce() + Send>),
     Flush(mpsc::Sender<()>),
+    Stop,
 }
 
 struct Shared {
@@ -43,45 +48,58 @@ pub struct Ui {
 /// Owns the renderer thread; [`UiThread::join`] shows what is still queued and ends it.
 pub struct UiThread {
     tx: mpsc::Sender<Item>,
-    stop: mpsc::Sender<()>,
     thread: std::thread::JoinHandle<()>,
+}
+
+/// How often renderers may redraw progress.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Feeds the renderers until [`Item::Stop`]: a stream of events must not keep the ticks from coming, nor an end wait
+/// for one.
+fn render(rx: &mpsc::Receiver<Item>, renderers: &mut [Box<dyn Renderer>]) {
+    let mut next_tick = Instant::now() + TICK;
+    loop {
+        match rx.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
+            Ok(Item::Event(stamped)) => renderers.iter_mut().for_each(|r| r.event(&stamped)),
+            Ok(Item::Suspend(action)) => {
+                renderers.iter_mut().for_each(|r| r.suspend());
+                action();
+                renderers.iter_mut().for_each(|r| r.resume());
+            }
+            Ok(Item::Flush(done)) => {
+                let _ = done.send(());
+            }
+            Ok(Item::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+        if Instant::now() >= next_tick {
+            renderers.iter_mut().for_each(|r| r.tick());
+            next_tick = Instant::now() + TICK;
+        }
+    }
+    renderers.iter_mut().for_each(|r| r.finish());
+}
+
+/// Masks every string in a value.
+fn mask_value(secrets: &Secrets, value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::String(text) => *text = secrets.mask(text),
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| mask_value(secrets, item)),
+        serde_json::Value::Object(map) => map.values_mut().for_each(|item| mask_value(secrets, item)),
+        _ => {}
+    }
 }
 
 impl Ui {
     /// Starts the renderer thread.
     pub fn start(mut renderers: Vec<Box<dyn Renderer>>) -> (Ui, UiThread) {
         let (tx, rx) = mpsc::channel::<Item>();
-        let (stop, stopped) = mpsc::channel::<()>();
-        let thread = std::thread::spawn(move || {
-            let handle = |item: Item, renderers: &mut Vec<Box<dyn Renderer>>| match item {
-                Item::Event(stamped) => renderers.iter_mut().for_each(|r| r.event(&stamped)),
-                Item::Suspend(action) => action(),
-                Item::Flush(done) => {
-                    let _ = done.send(());
-                }
-            };
-            loop {
-                match rx.recv_timeout(Duration::from_millis(100)) {
-                    Ok(item) => handle(item, &mut renderers),
-                    Err(mpsc::RecvTimeoutError::Timeout) => {
-                        renderers.iter_mut().for_each(|r| r.tick());
-                        if stopped.try_recv().is_ok() {
-                            break;
-                        }
-                    }
-                    Err(mpsc::RecvTimeoutError::Disconnected) => break,
-                }
-            }
-            while let Ok(item) = rx.try_recv() {
-                handle(item, &mut renderers);
-            }
-            renderers.iter_mut().for_each(|r| r.finish());
-        });
+        let thread = std::thread::spawn(move || render(&rx, &mut renderers));
         let ui = Ui {
             shared: Arc::new(Shared { tx: tx.clone(), secrets: Secrets::default(), next_id: AtomicU64::new(1) }),
             build: None,
         };
-        (ui, UiThread { tx, stop, thread })
+        (ui, UiThread { tx, thread })
     }
 
     /// A handle whose events nobody sees; for tests.
@@ -175,15 +193,16 @@ impl Ui {
             if let Some(excerpt) = &mut error.excerpt {
                 *excerpt = secrets.mask(excerpt);
             }
-            for value in error.fields.values_mut() {
-                if let serde_json::Value::String(text) = value {
-                    *text = secrets.mask(text);
-                }
-            }
+            error.fields.values_mut().for_each(|value| mask_value(secrets, value));
         };
         match event {
             Event::Output { line, .. } => mask(line),
             Event::Message { text, .. } => mask(text),
+            Event::RunStarted { script, .. } => mask(script),
+            Event::Artifact { id, files, .. } => {
+                mask(id);
+                files.iter_mut().for_each(|file| mask(&mut file.path));
+            }
             Event::StepStarted { name, .. } | Event::StepFinished { name, .. } => mask(name),
             Event::OperationStarted { title, .. } | Event::OperationFinished { title, .. } => mask(title),
             Event::ProgressStarted { what, .. } => mask(what),
@@ -204,8 +223,7 @@ impl UiThread {
 
     /// Shows what is queued, ends the renderers and waits for the thread.
     pub fn join(self) {
-        self.flush();
-        let _ = self.stop.send(());
+        let _ = self.tx.send(Item::Stop);
         let _ = self.thread.join();
     }
 }
@@ -240,5 +258,65 @@ impl Drop for Progress {
             done: self.counter.get(),
             seconds: self.started.elapsed().as_secs_f64(),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[derive(Clone, Default)]
+    struct Recorder(Arc<Mutex<Vec<String>>>);
+
+    impl Renderer for Recorder {
+        fn event(&mut self, stamped: &Stamped) {
+            self.0.lock().unwrap().push(serde_json::to_string(&stamped.event).unwrap());
+        }
+        fn tick(&mut self) {
+            self.0.lock().unwrap().push("tick".into());
+        }
+        fn finish(&mut self) {
+            self.0.lock().unwrap().push("finish".into());
+        }
+    }
+
+    #[test]
+    fn ends_at_once_with_everything_shown_and_masked() {
+        let recorder = Recorder::default();
+        let (ui, thread) = Ui::start(vec![Box::new(recorder.clone())]);
+        ui.secrets().add("hunter2");
+        let started = Instant::now();
+        for n in 0..100 {
+            ui.for_build("web").info(format!("{n} hunter2"));
+        }
+        thread.join();
+        assert!(started.elapsed() < TICK, "ending must not wait for a tick");
+        let seen = recorder.0.lock().unwrap();
+        assert_eq!(seen.len(), 101);
+        assert_eq!(seen[99], r#"{"event":"message","build":"web","level":"info","text":"99 ********"}"#);
+        assert_eq!(seen[100], "finish");
+    }
+
+    #[test]
+    fn ticks_come_in_a_stream_of_events() {
+        let recorder = Recorder::default();
+        let (ui, thread) = Ui::start(vec![Box::new(recorder.clone())]);
+        let started = Instant::now();
+        while started.elapsed() < TICK * 3 {
+            ui.info("busy");
+            std::thread::yield_now();
+        }
+        thread.join();
+        assert!(recorder.0.lock().unwrap().iter().any(|line| line == "tick"));
+    }
+
+    #[test]
+    fn nested_fields_of_errors_are_masked() {
+        let secrets = Secrets::default();
+        secrets.add("hunter2");
+        let mut value = serde_json::json!({ "env": ["A=hunter2", { "b": "hunter2" }], "n": 1 });
+        mask_value(&secrets, &mut value);
+        assert_eq!(value, serde_json::json!({ "env": ["A=********", { "b": "********" }], "n": 1 }));
     }
 }
