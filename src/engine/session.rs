@@ -1,11 +1,13 @@
 //! A machine in use by a build: its connection, its state, and the door that every operation goes through.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::sync::{Mutex, watch};
 
 use super::artifact::Artifact;
@@ -27,13 +29,21 @@ pub struct Session {
     cx: BuildCx,
     connection: Mutex<Option<Arc<dyn Communicator>>>,
     ended: AtomicBool,
+    notes: std::sync::Mutex<BTreeMap<&'static str, serde_json::Value>>,
 }
 
 impl Session {
     /// Takes a machine into use.
     pub fn new(machine: Arc<dyn Machine>, cx: BuildCx) -> Session {
         let name = machine.name().to_owned();
-        Session { machine: Some(machine), name, cx, connection: Mutex::new(None), ended: AtomicBool::new(false) }
+        Session {
+            machine: Some(machine),
+            name,
+            cx,
+            connection: Mutex::new(None),
+            ended: AtomicBool::new(false),
+            notes: Default::default(),
+        }
     }
 
     /// Makes, starts and reaches a machine. In `rimg check` it is only pretended, after its options were checked.
@@ -78,7 +88,14 @@ impl Session {
 
     /// A machine that answers "done" to everything (`rimg check`).
     pub fn pretended(name: impl Into<String>, cx: BuildCx) -> Session {
-        Session { machine: None, name: name.into(), cx, connection: Mutex::new(None), ended: AtomicBool::new(false) }
+        Session {
+            machine: None,
+            name: name.into(),
+            cx,
+            connection: Mutex::new(None),
+            ended: AtomicBool::new(false),
+            notes: Default::default(),
+        }
     }
 
     pub fn name(&self) -> &str {
@@ -99,11 +116,35 @@ impl Session {
         self.machine.as_ref().ok_or_else(|| Error::new(Kind::Internal, "a pretended machine was asked to act"))
     }
 
-    /// Returns the connection, made now if there is none.
+    /// Returns what was noted about the machine under a name, such as its facts.
+    pub fn noted(&self, name: &str) -> Option<serde_json::Value> {
+        self.notes().get(name).cloned()
+    }
+
+    /// Notes something about the machine until it reboots.
+    pub fn note(&self, name: &'static str, value: serde_json::Value) {
+        self.notes().insert(name, value);
+    }
+
+    /// Forgets all notes: the machine may be another one now.
+    pub fn forget_notes(&self) {
+        self.notes().clear();
+    }
+
+    fn notes(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, serde_json::Value>> {
+        self.notes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Returns the connection, made now if there is none or if the one there was is gone.
     pub async fn communicator(&self) -> Result<Arc<dyn Communicator>> {
         let mut slot = self.connection.lock().await;
         if let Some(connection) = slot.as_ref() {
-            return Ok(connection.clone());
+            if connection.closed().now_or_never().is_none() {
+                return Ok(connection.clone());
+            }
+            if let Some(gone) = slot.take() {
+                gone.close().await;
+            }
         }
         let connection = self.live()?.connect(&self.cx).await?;
         *slot = Some(connection.clone());
