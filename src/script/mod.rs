@@ -1,7 +1,19 @@
 //! Lua: the only code that knows mlua.
 
+pub mod api;
+pub mod builds;
 pub mod error;
+pub mod loader;
+pub mod report;
+pub mod run;
 pub mod run_options;
+pub mod runtime;
+pub mod state;
 pub mod value;
+pub mod variables;
 
+#[cfg(test)]
+mod tests;
+
+pub use run::run;
 pub use run_options::{Inspection, Outcome, RunOptions, VariableInfo};

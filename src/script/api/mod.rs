@@ -1,0 +1,22 @@
+//! The `rimg` module: one file a part, each adding its names to the table.
+
+pub mod build;
+pub mod flow;
+pub mod vars;
+
+use mlua::{Lua, Table};
+
+use super::runtime::strict;
+use super::state;
+
+/// Makes the `rimg` table; `flow` is the prelude's half of the control flow.
+pub fn module(lua: &Lua, flow: &Table) -> mlua::Result<Table> {
+    let rimg = lua.create_table()?;
+    build::register(lua, &rimg)?;
+    flow::register(lua, &rimg, flow)?;
+    vars::register(lua, &rimg)?;
+    rimg.set("script_dir", state::of(lua)?.settings.script_dir.display().to_string())?;
+    rimg.set("version", env!("CARGO_PKG_VERSION"))?;
+    strict(lua, &rimg, "rimg")?;
+    Ok(rimg)
+}

@@ -1,0 +1,193 @@
+//! One run of one script, from its file to its outcome.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::builds;
+use super::report::{self, Failure};
+use super::run_options::{Inspection, Outcome, RunOptions};
+use super::state::State;
+use super::variables::Variables;
+use super::{loader, runtime};
+use crate::engine::schedule::{Schedule, Selection};
+use crate::engine::{BuildCx, Mode, Resources, Scope, Settings};
+use crate::error::{Error, Kind, Result, io_error};
+use crate::host::dirs;
+use crate::ui::{Event, Ui};
+
+/// Runs (or checks, or inspects) a script. What there is to say goes to `ui`; cancelling `scope` unwinds every build.
+pub async fn run(options: RunOptions, ui: Ui, scope: Scope) -> (Outcome, Inspection) {
+    let resources = Resources::new();
+    let started = Instant::now();
+    let mode = match options.mode {
+        Mode::Live => "run",
+        Mode::Check => "check",
+        Mode::Inspect => "inspect",
+    };
+    ui.emit(Event::RunStarted {
+        version: env!("CARGO_PKG_VERSION"),
+        script: options.script.display().to_string(),
+        mode,
+    });
+    let result = match prepare(&options, &ui, &scope, &resources) {
+        Ok((state, source)) => tokio::task::LocalSet::new().run_until(execute(state, options, source)).await,
+        Err(error) => {
+            ui.emit(Event::Failed { error: *report::plain(error).report });
+            (Outcome::ScriptError, Inspection::default())
+        }
+    };
+    for error in resources.release_all().await {
+        ui.warn(error.to_string());
+    }
+    ui.emit(Event::RunFinished { ok: result.0 == Outcome::Done, seconds: started.elapsed().as_secs_f64() });
+    result
+}
+
+fn prepare(options: &RunOptions, ui: &Ui, scope: &Scope, resources: &Resources) -> Result<(Rc<State>, String)> {
+    let script = std::path::absolute(&options.script).map_err(|e| io_error("find", &options.script, e))?;
+    let source = read_script(&script)?;
+    let script_dir = script.parent().unwrap_or(Path::new("/")).to_owned();
+    let cache_dir = dirs::cache()?;
+    let run_id = uuid::Uuid::new_v4().simple().to_string();
+    let work_dir = cache_dir.join("run").join(run_id.get(..12).unwrap_or(&run_id));
+    if options.mode == Mode::Live {
+        resources.enter_path("folder", &work_dir);
+        dirs::private(&work_dir)?;
+    }
+    let settings = Arc::new(Settings {
+        mode: options.mode,
+        force: options.force,
+        debug: options.debug,
+        script_dir,
+        cache_dir,
+        state_dir: dirs::state()?,
+        work_dir,
+    });
+    let name = script.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let main = BuildCx {
+        build: name.as_str().into(),
+        scope: scope.child(),
+        resources: Resources::new(),
+        ui: ui.for_build(&name),
+        settings: settings.clone(),
+        step: None,
+    };
+    let state = State {
+        settings,
+        ui: ui.clone(),
+        scope: scope.clone(),
+        main,
+        main_worked: Cell::new(false),
+        schedule: Arc::new(Schedule::new(options.parallel)),
+        selection: Selection::new(&options.only, &options.except)?,
+        variables: Variables::load(&options.var_files, &options.vars)?,
+        builds: RefCell::default(),
+        tasks: RefCell::default(),
+        sources: RefCell::default(),
+        trampoline: OnceCell::new(),
+        flow: OnceCell::new(),
+    };
+    Ok((Rc::new(state), source))
+}
+
+fn read_script(path: &PathBuf) -> Result<String> {
+    let bytes = std::fs::read(path).map_err(|e| {
+        let error = io_error("read the script", path, e);
+        if path.is_dir() { error.hint("name a Lua file in it, such as build.lua") } else { error }
+    })?;
+    String::from_utf8(bytes)
+        .map_err(|_| Error::new(Kind::Script, format!("{} is not a Lua script (not UTF-8)", path.display())))
+}
+
+async fn execute(state: Rc<State>, options: RunOptions, source: String) -> (Outcome, Inspection) {
+    let started = Instant::now();
+    let lua = match runtime::make(state.clone()) {
+        Ok(lua) => lua,
+        Err(error) => {
+            state.ui.emit(Event::Failed { error: *report::of_error(&state, &error).report });
+            return (Outcome::ScriptError, Inspection::default());
+        }
+    };
+    let shown = loader::shown_name(&state, &std::path::absolute(&options.script).unwrap_or(options.script));
+    let result = match loader::load(&lua, &state, &shown, source) {
+        Ok(chunk) => state.main.clone().enter(builds::call(&lua, &state, &state.main, None, chunk)).await.map(|_| ()),
+        Err(error) => Err(report::of_error(&state, &error)),
+    };
+    let ran_something = state.main_worked.get() || !state.tasks.borrow().is_empty();
+    if let Err(failure) = &result
+        && !state.main.scope.is_cancelled()
+    {
+        // Without its main chunk the script is not what its author meant: stop what it has started.
+        let reason = Error::new(Kind::Cancelled, "stopped, since the script itself failed");
+        state.main.scope.cancel(reason.caused_by(failure.error.clone()));
+    }
+    if result.is_ok() {
+        state.variables.unused().into_iter().for_each(|text| state.ui.warn(text));
+    }
+    join_builds(&state).await;
+    builds::clean_up(&state.main).await;
+    let failed = finish(&state, result, started);
+    let builds = state.builds.borrow();
+    let any_failed = failed || builds.iter().any(|build| build.error().is_some());
+    for build in builds.iter().filter(|build| build.is_deferred() && state.settings.mode != Mode::Inspect) {
+        state.ui.emit(Event::BuildSkipped { build: build.name().to_owned() });
+    }
+    let outcome = match any_failed {
+        false => Outcome::Done,
+        true if state.scope.is_cancelled() => Outcome::Cancelled,
+        true if !ran_something || state.settings.mode != Mode::Live => Outcome::ScriptError,
+        true => Outcome::Failed,
+    };
+    let inspection = Inspection {
+        variables: state.variables.declared(),
+        builds: if builds.is_empty() {
+            vec![state.main.build.to_string()]
+        } else {
+            builds.iter().map(|build| build.name().to_owned()).collect()
+        },
+    };
+    (outcome, inspection)
+}
+
+/// Waits for every build, those included that builds start while they are waited for.
+async fn join_builds(state: &State) {
+    let mut next = 0;
+    loop {
+        let task = {
+            let mut tasks = state.tasks.borrow_mut();
+            if next >= tasks.len() {
+                return;
+            }
+            next += 1;
+            // The list keeps its length, which says that something ran.
+            tasks.get_mut(next - 1).map(|task| std::mem::replace(task, tokio::task::spawn_local(async {})))
+        };
+        if let Some(task) = task
+            && let Err(error) = task.await
+        {
+            let error = Error::new(Kind::Internal, "a build ended abnormally").caused_by(error);
+            state.ui.emit(Event::Failed { error: *report::plain(error).report });
+        }
+    }
+}
+
+/// Says how the main chunk ended; true when it failed.
+fn finish(state: &State, result: std::result::Result<(), Failure>, started: Instant) -> bool {
+    let is_build = state.main_worked.get() || (state.builds.borrow().is_empty() && result.is_ok());
+    let error = result.err().map(|failure| *failure.report);
+    let failed = error.is_some();
+    if is_build {
+        let build = state.main.build.to_string();
+        if !state.main_worked.get() {
+            state.ui.emit(Event::BuildStarted { build: build.clone() });
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        state.ui.emit(Event::BuildFinished { build, ok: !failed, seconds, error });
+    } else if let Some(error) = error {
+        state.ui.emit(Event::Failed { error });
+    }
+    failed
+}
