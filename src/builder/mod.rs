@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::engine::{Builder, Value};
+use crate::engine::{Artifact, Builder, Value};
 use crate::error::Result;
 
 /// One builder: the name scripts call it by, its options, and how to make one from a decoded option table.
@@ -13,6 +13,9 @@ pub struct Entry {
     pub class: &'static str,
     /// Lists the names of its options.
     pub fields: fn() -> &'static [&'static str],
+    /// Turns the options that a machine was made with into those that boot an artifact of this builder again (the
+    /// source replaced, credentials and hardware kept); none when its artifacts cannot be booted.
+    pub boot_options: Option<fn(Value, &Artifact) -> Result<Value>>,
     /// Decodes the options. No side effects.
     pub decode: fn(Value) -> Result<Arc<dyn Builder>>,
 }
