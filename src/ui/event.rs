@@ -203,3 +203,64 @@ pub struct Stamped {
     #[serde(flatten)]
     pub event: Event,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// Returns the documented names, each with the fields of the table after it.
+    fn documented(text: &str) -> Vec<(String, BTreeSet<String>)> {
+        let mut events: Vec<(String, BTreeSet<String>)> = Vec::new();
+        for line in text.lines() {
+            if let Some(name) = line.strip_prefix("### `").and_then(|rest| rest.strip_suffix('`')) {
+                events.push((name.to_owned(), BTreeSet::new()));
+            } else if line.starts_with("## ") {
+                events.push((String::new(), BTreeSet::new()));
+            } else if let (Some((field, _)), Some((_, fields))) =
+                (line.strip_prefix("| `").and_then(|rest| rest.split_once('`')), events.last_mut())
+            {
+                fields.insert(field.to_owned());
+            }
+        }
+        events.retain(|(name, _)| !name.is_empty());
+        events
+    }
+
+    /// Returns the variants of `enum Event` as this file declares them, with their fields.
+    fn declared(source: &str) -> Vec<(String, BTreeSet<String>)> {
+        let body = source.split("pub enum Event {").nth(1).unwrap().split("\n}").next().unwrap();
+        let mut events: Vec<(String, BTreeSet<String>)> = Vec::new();
+        let mut hidden = false;
+        for line in body.lines() {
+            let is_variant = line.starts_with("    ") && !line.starts_with("     ");
+            let line = line.trim();
+            if let Some(name) = line.strip_suffix(" {").filter(|_| is_variant) {
+                let mut snake = String::new();
+                for c in name.chars() {
+                    if c.is_uppercase() && !snake.is_empty() {
+                        snake.push('_');
+                    }
+                    snake.extend(c.to_lowercase());
+                }
+                events.push((snake, BTreeSet::new()));
+            } else if line == "#[serde(skip)]" {
+                hidden = true;
+            } else if let Some((field, _)) = line.split_once(": ").filter(|_| !line.starts_with('/'))
+                && !std::mem::take(&mut hidden)
+            {
+                events.last_mut().unwrap().1.insert(field.to_owned());
+            }
+        }
+        events
+    }
+
+    #[test]
+    fn every_event_and_each_of_its_fields_is_documented() {
+        let mut documented = documented(include_str!("../../docs/events.md"));
+        let mut declared = declared(include_str!("event.rs"));
+        documented.sort();
+        declared.sort();
+        assert!(declared.len() >= 16, "the declarations were not understood: {declared:?}");
+        assert_eq!(documented, declared);
+    }
+}
