@@ -11,6 +11,7 @@ pub mod resource;
 pub mod schedule;
 pub mod scope;
 pub mod session;
+pub mod template;
 
 pub use artifact::{Artifact, Digest};
 pub use communicator::{Command, Communicator, ExitStatus, FileMeta, Line, OutputSink, Sink, Source};

@@ -1,8 +1,18 @@
 //! The `rimg` module: one file a part, each adding its names to the table.
 
 pub mod build;
+pub mod codec;
+pub mod current;
 pub mod flow;
+pub mod host;
+pub mod json;
+pub mod log;
+pub mod names;
+#[cfg(test)]
+pub mod testing;
+pub mod toml;
 pub mod vars;
+pub mod yaml;
 
 use mlua::{Lua, Table};
 
@@ -15,6 +25,7 @@ pub fn module(lua: &Lua, flow: &Table) -> mlua::Result<Table> {
     build::register(lua, &rimg)?;
     flow::register(lua, &rimg, flow)?;
     vars::register(lua, &rimg)?;
+    host::register(lua, &rimg)?;
     rimg.set("script_dir", state::of(lua)?.settings.script_dir.display().to_string())?;
     rimg.set("version", env!("CARGO_PKG_VERSION"))?;
     strict(lua, &rimg, "rimg")?;
