@@ -13,8 +13,8 @@ const FUEL: u64 = 50_000_000;
 pub fn render(name: &str, text: &str, vars: &serde_json::Value) -> Result<String> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    // A line that holds only a block leaves nothing, and the last newline stays: right for configuration files.
-    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
+    // Files end in a newline. Newlines after blocks stay too: trimming them would glue `80{% endif %}` to the next line.
+    let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build();
     environment.set_syntax(syntax.map_err(|e| Error::new(Kind::Internal, "template syntax").caused_by(e))?);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.set_debug(true);
@@ -56,7 +56,7 @@ mod tests {
         let vars = json!({ "name": "a<b", "n": 3, "list": [1, 2] });
         assert_eq!(render("t", "x {{ name }} {{ n }}\n", &vars).unwrap(), "x a<b 3\n");
         assert_eq!(render("x.html", "{% for i in list %}{{ i }},{% endfor %}{{ name }}", &vars).unwrap(), "1,2,a<b");
-        assert_eq!(render("t", "a\n{% if n %}\nb\n  {% endif %}\nc\n", &vars).unwrap(), "a\nb\nc\n");
+        assert_eq!(render("t", "{% if n %}80{% endif %}\nx\n", &vars).unwrap(), "80\nx\n");
         assert_eq!(render("t", "{{ missing | default('d') }}", &vars).unwrap(), "d");
     }
 

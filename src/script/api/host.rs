@@ -19,6 +19,8 @@ use crate::script::value::{bytes, decode_table, from_lua, path, string, to_json}
 pub fn register(lua: &Lua, rimg: &Table) -> mlua::Result<()> {
     lua.set_app_data(RunStart(Timestamp::now()));
     Names::of(lua, rimg)
+        .value("base64", super::base64::module(lua)?)?
+        .value("hash", super::hash::module(lua)?)?
         .value("json", super::json::module(lua)?)?
         .value("log", super::log::module(lua)?)?
         .value("toml", super::toml::module(lua)?)?
@@ -173,7 +175,7 @@ mod tests {
             assert(rimg.isotime("%s") == tostring(t))
             assert(#rimg.uuid() == 36 and rimg.uuid() ~= rimg.uuid())
         "#);
-        assert!(world().err("rimg.isotime('%Q!')").message().contains("the format \"%Q!\""));
+        assert!(world().err("rimg.isotime('%!')").message().contains("the format \"%!\""));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The `rimg` module: one file a part, each adding its names to the table.
 
+pub mod base64;
 pub mod build;
 pub mod codec;
 pub mod current;
 pub mod flow;
+pub mod hash;
 pub mod host;
 pub mod json;
 pub mod log;
