@@ -1,1 +1,6 @@
 //! What a machine boots from.
+
+pub mod cache;
+pub mod checksum;
+pub mod download;
+pub mod http;
