@@ -25,6 +25,7 @@ pub fn register(lua: &Lua, rimg: &Table) -> mlua::Result<()> {
         .value("log", super::log::module(lua)?)?
         .value("toml", super::toml::module(lua)?)?
         .value("yaml", super::yaml::module(lua)?)?
+        .async_function("exec", super::exec::exec)?
         .function("env", env)?
         .function("fail", fail)?
         .function("isotime", isotime)?

@@ -4,6 +4,7 @@ pub mod base64;
 pub mod build;
 pub mod codec;
 pub mod current;
+pub mod exec;
 pub mod flow;
 pub mod hash;
 pub mod host;
