@@ -188,7 +188,8 @@ impl Session {
         let result = match &self.machine {
             None => Ok(T::done(&operation)),
             Some(machine) => {
-                let limited = within_limit(&operation, action());
+                // Actions are large futures, and a script may have hundreds of them in flight.
+                let limited = within_limit(&operation, Box::pin(action()));
                 let watched = watch_health(machine.health(), operation.survives_death, limited);
                 cx.scope.run(watched).await
             }

@@ -1,0 +1,55 @@
+//! Time limits, pauses and further attempts of one operation.
+
+use std::future::Future;
+use std::time::Duration;
+
+use crate::engine::{BuildCx, Seconds, Session};
+use crate::error::{Error, Kind, Result};
+
+/// The first pause between two attempts; it doubles up to [`LAST_DELAY`].
+const FIRST_DELAY: Duration = Duration::from_millis(500);
+const LAST_DELAY: Duration = Duration::from_secs(15);
+
+/// Returns the surroundings of the code that runs now: of its step and timeout where there are any.
+pub fn context(session: &Session) -> BuildCx {
+    BuildCx::current().unwrap_or_else(|| session.cx().clone())
+}
+
+/// Ends `work` with an error when it takes longer than `limit`.
+pub async fn limited<T>(limit: Option<Seconds>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let Some(Seconds(limit)) = limit else { return work.await };
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        Err(Error::new(Kind::Timeout, format!("took longer than its timeout of {limit:?}"))
+            .hint("give it a longer `timeout`, or find out with a shorter command what it waits for"))
+    })
+}
+
+/// Makes the first attempt and up to `more` others; what no further attempt can mend fails at once.
+pub async fn repeated<T, Fut>(cx: &BuildCx, more: u32, mut attempt: impl FnMut() -> Fut) -> Result<T>
+where
+    Fut: Future<Output = Result<T>>,
+{
+    let mut delay = FIRST_DELAY;
+    for left in (0..more).rev() {
+        match attempt().await {
+            Err(error) if may_pass(error.kind()) => {
+                cx.ui.warn(format!("{error}; trying again in {delay:?}, {left} more attempts after that"));
+                tokio::time::sleep(delay).await;
+                delay = (delay * 2).min(LAST_DELAY);
+            }
+            result => return result,
+        }
+    }
+    attempt().await
+}
+
+fn may_pass(kind: Kind) -> bool {
+    matches!(kind, Kind::Command | Kind::Timeout | Kind::Connect | Kind::Network)
+}
+
+/// Waits, with a word about it when it is worth one.
+pub async fn pause(cx: &BuildCx, what: &str, time: Option<Seconds>) {
+    let Some(Seconds(time)) = time.filter(|time| !time.0.is_zero()) else { return };
+    cx.ui.debug(format!("pausing {time:?} {what}"));
+    tokio::time::sleep(time).await;
+}

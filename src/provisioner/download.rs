@@ -1,0 +1,132 @@
+//! `vm:download`: files and trees of the machine onto this host.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::attempt::{self, context};
+use super::run;
+use super::wrap::Wrapped;
+use super::write::{check_path, home_relative};
+use crate::engine::{Operation, Seconds, Session, Sink};
+use crate::error::{Error, Kind, Result, io_error};
+use crate::ui::event::{Counter, Unit};
+
+/// Options of `vm:download`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DownloadOptions {
+    /// Whether it is read as root, by sudo where the user is not root.
+    pub sudo: bool,
+    /// How long it may take; no limit by default.
+    pub timeout: Option<Seconds>,
+    /// How many more attempts a failed one is followed by; 0 by default.
+    pub max_retries: u32,
+}
+
+/// Downloads a file or a folder and returns the bytes received. The rules of trailing slashes are those of an upload.
+/// Files that are there are replaced.
+pub async fn download(session: &Session, src: &str, dst: &str, options: DownloadOptions) -> Result<u64> {
+    check_path("vm:download", src)?;
+    if dst.is_empty() {
+        return Err(Error::new(Kind::Option, "vm:download: the target is empty"));
+    }
+    let request = serde_json::json!({ "source": src, "target": dst, "options": options });
+    let operation = Operation::new("download", format!("{src} -> {dst}"), request);
+    session
+        .perform(operation, || async {
+            let cx = context(session);
+            attempt::repeated(&cx, options.max_retries, || async {
+                let progress = cx.ui.progress(format!("downloading {src}"), None, Unit::Bytes);
+                let counter = progress.counter();
+                let work = fetch(session, src, dst, options.sudo, &counter);
+                attempt::limited(options.timeout, work).await
+            })
+            .await
+        })
+        .await
+}
+
+async fn fetch(session: &Session, src: &str, dst: &str, sudo: bool, counter: &Counter) -> Result<u64> {
+    let from = home_relative(src);
+    if !sudo {
+        let ask = Wrapped {
+            program: r#"if [ -d "$1" ];then echo d;else echo f;fi"#.into(),
+            args: vec![from.to_owned()],
+            ..Wrapped::default()
+        };
+        let is_tree = run::ask(session, &ask).await?.stdout.trim() == "d";
+        return take(session, src, from, is_tree, dst, counter).await;
+    }
+    // The user may not read it: root copies it to a place of the user's own.
+    let staged = format!("/tmp/rimg-{}", uuid::Uuid::new_v4().simple());
+    let make = Wrapped {
+        program: r#"umask 077;mkdir -- "$1"&&id -u"#.into(),
+        args: vec![staged.clone()],
+        ..Wrapped::default()
+    };
+    let user = run::ask(session, &make).await?.stdout.trim().to_owned();
+    let fetched = async {
+        let copy = Wrapped {
+            program: r#"if [ -d "$1" ];then mkdir -- "$2/x"&&cp -a -- "$1/." "$2/x"&&t=d;else cp -- "$1" "$2/x"&&t=f;fi&&chown -R -- "$3" "$2/x"&&echo $t"#.into(),
+            args: vec![from.to_owned(), staged.clone(), user],
+            sudo: true,
+            ..Wrapped::default()
+        };
+        let is_tree = run::ask(session, &copy).await?.stdout.trim() == "d";
+        take(session, src, &format!("{staged}/x"), is_tree, dst, counter).await
+    }
+    .await;
+    let remove = Wrapped { program: r#"rm -rf -- "$1""#.into(), args: vec![staged], sudo: true, ..Wrapped::default() };
+    let removed = run::ask(session, &remove).await;
+    let bytes = fetched?;
+    removed?;
+    Ok(bytes)
+}
+
+/// Fetches `from`, which the user called `src`.
+async fn take(session: &Session, src: &str, from: &str, is_tree: bool, dst: &str, counter: &Counter) -> Result<u64> {
+    let communicator = session.communicator().await?;
+    let base = session.cx().settings.resolve(dst);
+    let name = src.trim_end_matches('/').rsplit('/').next().filter(|name| !matches!(*name, "" | "." | ".." | "~"));
+    let into_folder = if is_tree { !src.ends_with('/') } else { dst.ends_with('/') };
+    let target = match name {
+        Some(name) if into_folder => base.join(name),
+        _ => base,
+    };
+    let folder = if is_tree { Some(target.as_path()) } else { target.parent() };
+    let folder = folder.unwrap_or(Path::new("/"));
+    tokio::fs::create_dir_all(folder).await.map_err(|e| io_error("create folder", folder, e))?;
+    let sink = if is_tree { Sink::Tree(&target) } else { Sink::File(&target) };
+    communicator.download(from, sink, counter).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provisioner::testing::Bench;
+
+    #[tokio::test]
+    async fn files_and_trees_go_where_the_slashes_say() {
+        let bench = Bench::new();
+        std::fs::create_dir_all(bench.path("home/logs/sub")).unwrap();
+        std::fs::write(bench.path("home/logs/sub/a"), "aa").unwrap();
+        std::fs::write(bench.path("home/one"), "one").unwrap();
+        for sudo in [false, rustix::process::geteuid().is_root()] {
+            let get = async |src: &str, dst: &str| {
+                let options = DownloadOptions { sudo, ..DownloadOptions::default() };
+                download(&bench.session, src, dst, options).await.unwrap();
+            };
+            get("~/one", "two").await;
+            get("one", "into/it/").await;
+            get("logs", "whole").await;
+            get("logs/", "contents").await;
+            for path in ["two", "into/it/one", "whole/logs/sub/a", "contents/sub/a"] {
+                assert!(bench.dir.path().join("script").join(path).is_file(), "{path}");
+                std::fs::remove_file(bench.dir.path().join("script").join(path)).unwrap();
+            }
+        }
+        let error = download(&bench.session, "gone", "x", DownloadOptions::default()).await.unwrap_err();
+        assert!(error.message().starts_with("vm: download `gone -> x`"), "{error}");
+    }
+}

@@ -1,0 +1,228 @@
+//! `vm:upload`: files and trees of this host onto the machine.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::attempt::{self, context};
+use super::run;
+use super::values::FileMode;
+use super::wrap::Wrapped;
+use super::write::{WriteOptions, check_path, home_relative};
+use crate::engine::{FileMeta, Operation, Seconds, Session, Source};
+use crate::error::{Error, Kind, Result, io_error};
+use crate::ui::event::{Counter, Unit};
+
+/// Options of `vm:upload`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UploadOptions {
+    /// A file's permission bits as an octal string; the default is the file's own. Trees keep theirs.
+    pub mode: Option<FileMode>,
+    /// The owner, `user` or `user:group`, as chown takes it; of a tree, of all that is in it.
+    pub owner: Option<String>,
+    /// Whether it is put in place as root, by sudo where the user is not root; missing folders are made.
+    pub sudo: bool,
+    /// How long it may take; no limit by default.
+    pub timeout: Option<Seconds>,
+    /// How many more attempts a failed one is followed by; 0 by default.
+    pub max_retries: u32,
+}
+
+/// Uploads a file or a folder and returns the bytes sent.
+///
+/// As in Packer (and rsync): the contents of `src/` go into the folder `dst`, the folder `src` itself goes into it as
+/// `dst/src`. A file goes to the path `dst`, or into the folder where that ends with a slash.
+pub async fn upload(session: &Session, src: &str, dst: &str, options: UploadOptions) -> Result<u64> {
+    check_path("vm:upload", dst)?;
+    let local = session.cx().settings.resolve(src);
+    let meta = tokio::fs::metadata(&local).await.map_err(|e| {
+        io_error("upload", &local, e).hint("paths of a script's options start at the folder of the Lua script")
+    })?;
+    let is_tree = meta.is_dir();
+    if is_tree && options.mode.is_some() {
+        return Err(Error::new(Kind::Option, "vm:upload: option `mode`: a folder's files keep their own modes")
+            .hint("set them on this host, or by vm:run(\"chmod …\") afterwards"));
+    }
+    let target = if is_tree { tree_target(src, &local, dst) } else { file_target(&local, dst) };
+    let request = serde_json::json!({ "source": src, "target": target, "tree": is_tree, "options": options });
+    let operation = Operation::new("upload", format!("{src} -> {target}"), request);
+    session
+        .perform(operation, || async {
+            let cx = context(session);
+            let total = size(&local, is_tree).await;
+            attempt::repeated(&cx, options.max_retries, || async {
+                let progress = cx.ui.progress(format!("uploading {src}"), total, Unit::Bytes);
+                let counter = progress.counter();
+                let work = send(session, &local, is_tree, home_relative(&target), &options, &counter);
+                attempt::limited(options.timeout, work).await
+            })
+            .await
+            .map_err(|e| match (is_tree, e.kind()) {
+                (false, Kind::Io | Kind::Command) => e.hint("to put a file into a folder, end the target with a slash"),
+                _ => e,
+            })
+        })
+        .await
+}
+
+async fn send(
+    session: &Session,
+    local: &Path,
+    is_tree: bool,
+    target: &str,
+    options: &UploadOptions,
+    counter: &Counter,
+) -> Result<u64> {
+    let communicator = session.communicator().await?;
+    let source = if is_tree { Source::Tree(local) } else { Source::File(local) };
+    let meta = FileMeta { mode: options.mode.map(|m| m.0) };
+    let finish = WriteOptions { mode: options.mode, owner: options.owner.clone(), sudo: options.sudo };
+    if !options.sudo {
+        let sent = communicator.upload(source, target, meta, counter).await?;
+        if options.owner.is_some() {
+            let program = "chown -R -- \"$2\" \"$1\"".to_owned();
+            let wrapped = Wrapped { program, args: finish.args(target), ..Wrapped::default() };
+            run::ask(session, &wrapped).await?;
+        }
+        return Ok(sent);
+    }
+    // The user may not write there: it goes to a place of the user's own, and root moves it from there.
+    let staged = format!("/tmp/rimg-{}", uuid::Uuid::new_v4().simple());
+    let make =
+        Wrapped { program: r#"umask 077;mkdir -- "$1""#.into(), args: vec![staged.clone()], ..Wrapped::default() };
+    run::ask(session, &make).await?;
+    let inner = format!("{staged}/x");
+    let placed = async {
+        let sent = communicator.upload(source, &inner, meta, counter).await?;
+        run::ask(session, &place(&inner, target, is_tree, &finish)).await?;
+        Ok(sent)
+    }
+    .await;
+    let remove = Wrapped { program: r#"rm -rf -- "$1""#.into(), args: vec![staged], sudo: true, ..Wrapped::default() };
+    let removed = run::ask(session, &remove).await;
+    let sent = placed?;
+    removed?;
+    Ok(sent)
+}
+
+/// Returns the command that puts what was staged at its target, as root.
+fn place(staged: &str, target: &str, is_tree: bool, options: &WriteOptions) -> Wrapped {
+    // Arguments: target, owner, mode, staged.
+    let mut args = options.args(target);
+    args.push(staged.to_owned());
+    let program = if is_tree {
+        let owner = if options.owner.is_some() { "chown -R -- \"$2\" \"$4\"" } else { "chown -R 0:0 -- \"$4\"" };
+        format!(r#"{owner}&&(umask 022;mkdir -p -- "$1")&&cp -a -- "$4/." "$1""#)
+    } else {
+        // A file that is there keeps owner and mode unless they are given; a new one gets the source's mode.
+        let finish = options.finish();
+        format!(
+            r#"d=$(dirname -- "$1")&&(umask 022;mkdir -p -- "$d")&&if [ -e "$1" ];then cat -- "$4" >"$1";else chown 0:0 -- "$4"&&cp -p -- "$4" "$1";fi{finish}"#
+        )
+    };
+    Wrapped { program, args, sudo: true, ..Wrapped::default() }
+}
+
+fn file_target(local: &Path, dst: &str) -> String {
+    match local.file_name() {
+        Some(name) if dst.ends_with('/') => format!("{dst}{}", name.to_string_lossy()),
+        _ => dst.to_owned(),
+    }
+}
+
+fn tree_target(src: &str, local: &Path, dst: &str) -> String {
+    let contents = src.ends_with('/') || src.ends_with("/.") || src == ".";
+    match local.file_name() {
+        Some(name) if !contents => format!("{}/{}", dst.trim_end_matches('/'), name.to_string_lossy()),
+        _ => match dst.trim_end_matches('/') {
+            "" => "/".to_owned(),
+            dst => dst.to_owned(),
+        },
+    }
+}
+
+/// Returns the bytes of content to send, for the counter; unknown where something cannot be read.
+async fn size(local: &Path, is_tree: bool) -> Option<u64> {
+    if !is_tree {
+        return tokio::fs::metadata(local).await.ok().map(|meta| meta.len());
+    }
+    let root = local.to_owned();
+    tokio::task::spawn_blocking(move || tree_size(root)).await.ok().flatten()
+}
+
+fn tree_size(root: PathBuf) -> Option<u64> {
+    let mut total = 0;
+    let mut folders = vec![root];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).ok()? {
+            let entry = entry.ok()?;
+            let meta = entry.metadata().ok()?;
+            if meta.is_dir() {
+                folders.push(entry.path());
+            } else if meta.is_file() {
+                total += meta.len();
+            }
+        }
+    }
+    Some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provisioner::testing::Bench;
+
+    #[test]
+    fn a_trailing_slash_says_contents_or_folder() {
+        let tree = |src: &str, dst: &str| tree_target(src, &Path::new("/s").join(src), dst);
+        assert_eq!(tree("conf", "/etc/app"), "/etc/app/conf");
+        assert_eq!(tree("conf", "/etc/app/"), "/etc/app/conf");
+        assert_eq!(tree("conf/", "/etc/app"), "/etc/app");
+        assert_eq!(tree("a/conf/.", "/etc/app/"), "/etc/app");
+        assert_eq!(tree("conf/", "/"), "/");
+        assert_eq!(tree("conf", "/"), "/conf");
+        assert_eq!(file_target(Path::new("/s/a.txt"), "/tmp/"), "/tmp/a.txt");
+        assert_eq!(file_target(Path::new("/s/a.txt"), "/tmp/b"), "/tmp/b");
+    }
+
+    #[tokio::test]
+    async fn a_missing_source_is_named_in_full_and_nothing_is_asked() {
+        let bench = Bench::pretended();
+        let error = upload(&bench.session, "gone", "/tmp/x", UploadOptions::default()).await.unwrap_err();
+        assert!(error.message().contains(&bench.path("script/gone")), "{error}");
+    }
+
+    #[tokio::test]
+    async fn root_places_what_was_staged_and_nothing_is_left() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let bench = Bench::new();
+        bench.script("one", b"new content");
+        let target = bench.path("deep/er/one");
+        let options = UploadOptions { sudo: true, ..UploadOptions::default() };
+        assert_eq!(upload(&bench.session, "one", &target, options.clone()).await.unwrap(), 11);
+        std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o604)).unwrap();
+        upload(&bench.session, "one", &target, options.clone()).await.unwrap();
+        assert_eq!(std::fs::metadata(&target).unwrap().mode() & 0o777, 0o604);
+        let owned = UploadOptions { mode: Some(FileMode(0o400)), owner: Some("3:4".into()), ..options.clone() };
+        upload(&bench.session, "one", &target, owned).await.unwrap();
+        let meta = std::fs::metadata(&target).unwrap();
+        assert_eq!((meta.mode() & 0o777, meta.uid(), meta.gid()), (0o400, 3, 4));
+        let staged: Vec<_> = bench.commands().into_iter().filter(|c| c.contains("mkdir -- ")).collect();
+        assert_eq!(staged.len(), 3);
+        let place = staged[0].split_whitespace().last().unwrap().to_owned();
+        assert!(place.starts_with("/tmp/rimg-") && !Path::new(&place).exists(), "{place}");
+
+        let tree = bench.dir.path().join("script/tree/sub");
+        std::fs::create_dir_all(&tree).unwrap();
+        std::fs::write(tree.join("f"), "x").unwrap();
+        let error = upload(&bench.session, "tree", "/x", UploadOptions { mode: Some(FileMode(1)), ..options.clone() });
+        assert_eq!(error.await.unwrap_err().kind(), Kind::Option);
+        std::fs::create_dir_all(bench.path("place")).unwrap();
+        std::fs::write(bench.path("place/kept"), "k").unwrap();
+        assert!(std::fs::metadata(bench.path("home")).is_ok());
+    }
+}
