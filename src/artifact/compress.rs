@@ -51,7 +51,7 @@ pub async fn compress(artifact: &Artifact, options: CompressOptions, cx: &BuildC
         })?,
         (None, None) => Format::TarGz,
     };
-    let level = level(format, options.compression_level)?;
+    let level = level(OF, format, options.compression_level)?;
     if artifact.files.is_empty() {
         return Err(Error::new(Kind::Unsupported, format!("{OF}: the artifact {} has no files", artifact.id)));
     }
@@ -68,12 +68,8 @@ pub async fn compress(artifact: &Artifact, options: CompressOptions, cx: &BuildC
         let message = format!("{OF}: option `output`: {} is the artifact's own file", target.display());
         return Err(Error::new(Kind::Option, message));
     }
-    let mut result = Artifact {
-        kind: "archive".into(),
-        builder: "compress".into(),
-        files: vec![ArtifactFile { path: target.clone(), size: 0, digests: Vec::new() }],
-        ..artifact.clone()
-    };
+    let mut result = name::derive(artifact, "archive", "compress");
+    result.files = vec![ArtifactFile { path: target.clone(), size: 0, digests: Vec::new() }];
     if !cx.settings.is_live() {
         return Ok(result);
     }
@@ -86,14 +82,14 @@ pub async fn compress(artifact: &Artifact, options: CompressOptions, cx: &BuildC
 }
 
 /// Checks a level against the format's range and returns it, or the format's own.
-pub fn level(format: Format, asked: Option<i32>) -> Result<i32> {
+pub fn level(of: &str, format: Format, asked: Option<i32>) -> Result<i32> {
     let (range, usual) = format.levels();
     match asked {
         None => Ok(usual),
         Some(level) if range.contains(&level) => Ok(level),
         Some(level) => {
             let (from, to, name) = (range.start(), range.end(), format.extension());
-            let message = format!("option `compression_level`: {name} has levels {from} to {to}, found {level}");
+            let message = format!("{of}: option `compression_level`: {name} has levels {from} to {to}, found {level}");
             Err(Error::new(Kind::Option, message))
         }
     }

@@ -3,8 +3,11 @@
 pub mod archive;
 pub mod checksum;
 pub mod compress;
+pub mod convert;
 pub mod deflate;
 pub mod files;
+pub mod manifest;
 pub mod name;
 pub mod output;
+pub mod vagrant;
 mod zip;

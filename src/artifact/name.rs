@@ -35,7 +35,7 @@ pub fn expand(of: &str, template: &str, values: &[(&str, &str)]) -> Result<Strin
 /// script's folder.
 pub fn output(of: &str, template: &str, artifact: &Artifact, more: &[(&str, &str)], cx: &BuildCx) -> Result<PathBuf> {
     let build = build_name(artifact, cx);
-    let mut values = vec![("BuildName", build.as_str()), ("BuilderType", artifact.builder.as_str())];
+    let mut values = vec![("BuildName", build.as_str()), ("BuilderType", builder_type(artifact))];
     values.extend_from_slice(more);
     let name = expand(&format!("{of}: option `output`"), template, &values)?;
     if name.is_empty() || name.ends_with('/') {
@@ -43,6 +43,22 @@ pub fn output(of: &str, template: &str, artifact: &Artifact, more: &[(&str, &str
         return Err(Error::new(Kind::Option, message));
     }
     Ok(cx.settings.resolve(name))
+}
+
+/// Where a post-processed artifact notes which builder it all began with.
+const BUILDER_TYPE: &str = "builder_type";
+
+/// Returns the builder that an artifact began with, as Packer's `BuilderType`.
+pub fn builder_type(artifact: &Artifact) -> &str {
+    artifact.metadata.get(BUILDER_TYPE).and_then(|value| value.as_str()).unwrap_or(&artifact.builder)
+}
+
+/// Returns what a post-processor makes of an artifact, without files yet.
+pub fn derive(artifact: &Artifact, kind: &str, post_processor: &str) -> Artifact {
+    let mut derived =
+        Artifact { kind: kind.into(), builder: post_processor.into(), files: Vec::new(), ..artifact.clone() };
+    derived.metadata.entry(BUILDER_TYPE.into()).or_insert_with(|| artifact.builder.clone().into());
+    derived
 }
 
 /// Returns the build's name, fit for a file name.

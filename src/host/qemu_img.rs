@@ -80,6 +80,8 @@ pub struct Conversion<'a> {
     pub format: DiskFormat,
     /// Whether clusters are compressed.
     pub compress: bool,
+    /// Whether areas of zeroes take no space in the target; otherwise all of it is allocated.
+    pub compact: bool,
     /// Options of the target's format, `key=value`.
     pub options: &'a [String],
 }
@@ -148,6 +150,9 @@ pub async fn convert(conversion: &Conversion<'_>, percent: impl Fn(f64)) -> Resu
     }
     if conversion.compress {
         command.arg("-c");
+    }
+    if !conversion.compact {
+        command.args(["-S", "0"]);
     }
     for option in conversion.options {
         command.args(["-o", option]);
@@ -231,6 +236,7 @@ mod tests {
             target: &flat,
             format: DiskFormat::Raw,
             compress: false,
+            compact: true,
             options: &[],
         };
         convert(&conversion, |percent| seen.set(percent)).await.unwrap();
