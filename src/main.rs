@@ -1,5 +1,7 @@
 //! Parse, run, exit code; nothing else.
 
+use clap::Parser;
+
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    rimg::cli::dispatch(rimg::cli::Cli::parse())
 }

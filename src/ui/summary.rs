@@ -49,6 +49,7 @@ pub struct Summary<O, E> {
     out: Option<O>,
     err: E,
     style: Style,
+    err_style: Style,
     mode: &'static str,
     builds: Vec<Build>,
     steps: Vec<(u64, Timed)>,
@@ -61,11 +62,12 @@ pub struct Summary<O, E> {
 
 impl<O: Write + Send, E: Write + Send> Summary<O, E> {
     /// Makes a summary; without `out` it only repeats errors.
-    pub fn new(out: Option<O>, err: E, style: Style) -> Summary<O, E> {
+    pub fn new(out: Option<O>, err: E, style: Style, err_style: Style) -> Summary<O, E> {
         Summary {
             out,
             err,
             style,
+            err_style,
             mode: "",
             builds: Vec::new(),
             steps: Vec::new(),
@@ -276,7 +278,7 @@ impl<O: Write + Send, E: Write + Send> Renderer for Summary<O, E> {
                 Some(build) => format!("error in build {}", text::sanitize(build)),
                 None => "error".to_owned(),
             };
-            errors.extend(error_text::lines(&heading, error, self.style));
+            errors.extend(error_text::lines(&heading, error, self.err_style));
             errors.push(String::new());
         }
         if verdict.is_none() || self.out.is_none() {
@@ -300,7 +302,7 @@ mod tests {
     #[test]
     fn says_what_was_built_what_it_left_and_where_the_time_went() {
         let (out, err) = (Buffer::default(), Buffer::default());
-        play(&mut Summary::new(Some(out.clone()), err.clone(), Style::PLAIN), sample());
+        play(&mut Summary::new(Some(out.clone()), err.clone(), Style::PLAIN, Style::PLAIN), sample());
         let expected = "
 Builds
   web    ok           12.3 s  1 operation
@@ -330,7 +332,7 @@ Slowest operations
         let (out, err) = (Buffer::default(), Buffer::default());
         let error = crate::error::Error::new(crate::error::Kind::Usage, "cannot read /x/build.lua").hint("check it");
         let event = Event::Failed { error: error_text::report(&error) };
-        play(&mut Summary::new(Some(out.clone()), err.clone(), Style::PLAIN), vec![event]);
+        play(&mut Summary::new(Some(out.clone()), err.clone(), Style::PLAIN, Style::PLAIN), vec![event]);
         assert_eq!(out.text(), "");
         assert_eq!(err.text(), "error: cannot read /x/build.lua\n  hint: check it\n");
     }
@@ -343,7 +345,7 @@ Slowest operations
             Event::BuildFinished { build: "web".into(), ok: false, seconds: 1.0, error: Some(error) },
             Event::RunFinished { ok: false, seconds: 2.0 },
         ];
-        play(&mut Summary::new(Some(out.clone()), err.clone(), Style::PLAIN), events);
+        play(&mut Summary::new(Some(out.clone()), err.clone(), Style::PLAIN, Style::PLAIN), events);
         assert_eq!(out.text(), "\nBuilds\n  web  cancelled     1.0 s\n\nCancelled after 2.0 s: 0 builds done.\n");
         assert_eq!(err.text(), "");
     }

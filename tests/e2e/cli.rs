@@ -1,11 +1,150 @@
-//! The command line without any build: what it answers, and with which exit code.
+//! The command line without any machine: what it answers, and with which exit code.
 
-use crate::support::rimg::Sandbox;
+use std::io::Read;
+use std::process::Stdio;
+
+use crate::support::rimg::{Run, Sandbox};
 
 #[test]
-fn runs_in_a_folder_of_its_own() {
+fn says_its_version_and_its_subcommands() {
     let sandbox = Sandbox::new();
-    sandbox.write("sub/script.lua", "-- nothing");
-    sandbox.rimg(["--version"]).expect_code(0);
-    assert_eq!(sandbox.read("sub/script.lua"), "-- nothing");
+    let run = sandbox.rimg(["--version"]).expect_code(0);
+    assert_eq!(run.stdout, format!("rimg {}\n", env!("CARGO_PKG_VERSION")));
+    let help = sandbox.rimg(["--help"]).expect_code(0).stdout;
+    for command in ["run", "check", "inspect", "init", "doctor", "types", "completions"] {
+        assert!(help.contains(&format!("\n  {command} ")), "{command} is not in the help:\n{help}");
+    }
+}
+
+#[test]
+fn usage_errors_end_with_2_and_name_what_is_near() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.rimg(["rum", "build.lua"]).expect_code(2);
+    assert!(run.stderr.contains("'rum'") && run.stderr.contains("'run'"), "{}", run.stderr);
+    sandbox.rimg(["run"]).expect_code(2);
+    let nothing: [&str; 0] = [];
+    sandbox.rimg(nothing).expect_code(2);
+}
+
+#[test]
+fn a_missing_script_is_named_with_its_full_path() {
+    let sandbox = Sandbox::new();
+    for command in ["run", "check", "inspect"] {
+        let run = sandbox.rimg([command, "sub/../nowhere.lua"]).expect_code(2);
+        let folder = sandbox.path().canonicalize().expect("the folder of the test");
+        assert!(run.stderr.contains(&folder.join("sub/../nowhere.lua").display().to_string()), "{}", run.stderr);
+        assert!(run.stderr.starts_with("error: cannot read the script"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn init_writes_a_script_that_an_editor_understands() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.rimg(["init", "project"]).expect_code(0);
+    assert!(run.stdout.contains(&sandbox.join("project").display().to_string()), "{}", run.stdout);
+    assert!(sandbox.read("project/build.lua").contains("rimg.build("));
+    let luarc: serde_json::Value = serde_json::from_str(&sandbox.read("project/.luarc.json")).expect("JSON");
+    let library = luarc["workspace.library"][0].as_str().expect("a folder");
+    assert!(sandbox.join("project").join(library).join("units.lua").is_file());
+
+    // The user's script is not replaced, nor are the editor's settings when the script is gone.
+    sandbox.write("project/build.lua", "-- mine");
+    let again = sandbox.rimg(["init", "project"]).expect_code(1);
+    assert!(again.stderr.contains("exists already") && again.stderr.contains("--force"), "{}", again.stderr);
+    assert_eq!(sandbox.read("project/build.lua"), "-- mine");
+    sandbox.write("project/.luarc.json", "{}");
+    std::fs::remove_file(sandbox.join("project/build.lua")).expect("the script goes");
+    let kept = sandbox.rimg(["init", "project"]).expect_code(0);
+    assert!(kept.stdout.contains("kept as it was"), "{}", kept.stdout);
+    assert_eq!(sandbox.read("project/.luarc.json"), "{}");
+    sandbox.rimg(["init", "project", "--force"]).expect_code(0);
+    assert_ne!(sandbox.read("project/.luarc.json"), "{}");
+}
+
+#[test]
+fn types_go_where_they_are_asked_to() {
+    let sandbox = Sandbox::new();
+    sandbox.rimg(["types"]).expect_code(0);
+    sandbox.rimg(["types", "elsewhere"]).expect_code(0);
+    for folder in [".rimg/types", "elsewhere"] {
+        assert!(sandbox.read(format!("{folder}/units.lua")).starts_with("---@meta"));
+    }
+    sandbox.write("file", "");
+    let run = sandbox.rimg(["types", "file/below"]).expect_code(1);
+    assert!(run.stderr.contains(&sandbox.join("file/below").display().to_string()), "{}", run.stderr);
+}
+
+#[test]
+fn shells_get_completions() {
+    let sandbox = Sandbox::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let run = sandbox.rimg(["completions", shell]).expect_code(0);
+        assert!(run.stdout.contains("var-file"), "{shell}: {}", run.stdout);
+    }
+    sandbox.rimg(["completions", "tcsh"]).expect_code(2);
+}
+
+#[test]
+fn doctor_says_the_same_to_people_and_to_programs() {
+    let sandbox = Sandbox::new();
+    let json = sandbox.rimg(["doctor", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&json.stdout).expect("one JSON object");
+    let text = sandbox.rimg(["doctor"]);
+    assert_eq!(json.code, text.code);
+    let mut names = Vec::new();
+    for group in ["programs", "host"] {
+        for check in report[group].as_array().expect("checks") {
+            names.push(check["name"].as_str().expect("a name").to_owned());
+            assert!(text.stdout.contains(names.last().expect("a name")), "{}", text.stdout);
+        }
+    }
+    assert!(names.iter().any(|name| name == "qemu-img"));
+    assert!(text.stdout.contains(&sandbox.join(".cache").display().to_string()), "{}", text.stdout);
+}
+
+#[test]
+fn doctor_misses_qemu_where_there_is_none() {
+    let sandbox = Sandbox::new();
+    let run = Run::of(sandbox.command(["doctor"]).env("PATH", sandbox.path())).expect_code(1);
+    assert!(run.stdout.contains("missing  qemu-img"), "{}", run.stdout);
+    assert!(run.stdout.contains("apt-get install qemu-utils"), "{}", run.stdout);
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_crash() {
+    let sandbox = Sandbox::new();
+    let script = sandbox.write("build.lua", "for n = 1, 20000 do require('rimg').log.info('line ' .. n) end");
+    for args in [vec!["completions", "bash"], vec!["run", script.to_str().expect("a path")]] {
+        let mut child =
+            sandbox.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("rimg starts");
+        drop(child.stdout.take());
+        let mut stderr = String::new();
+        child.stderr.take().expect("a pipe").read_to_string(&mut stderr).expect("text");
+        assert_eq!(child.wait().expect("an end").code(), Some(0), "{stderr}");
+        assert_eq!(stderr, "");
+    }
+}
+
+#[test]
+fn a_bad_log_filter_is_a_usage_error() {
+    let sandbox = Sandbox::new();
+    let script = sandbox.write("build.lua", "");
+    let run = Run::of(sandbox.command(["run"]).arg(script).env("RIMG_LOG", "rimg=loud")).expect_code(2);
+    assert!(run.stderr.contains("RIMG_LOG"), "{}", run.stderr);
+}
+
+#[test]
+fn options_come_from_the_environment() {
+    let sandbox = Sandbox::new();
+    let script = sandbox.write("build.lua", "require('rimg').log.info('hello')");
+    let run = Run::of(sandbox.command(["run"]).arg(&script).env("RIMG_JSON", "1")).expect_code(0);
+    for line in run.stdout.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).expect("an event a line");
+        assert!(event["event"].is_string());
+    }
+    assert!(run.stdout.contains("\"text\":\"hello\""), "{}", run.stdout);
+    let log = sandbox.join("log");
+    Run::of(sandbox.command(["run"]).arg(&script).env("RIMG_LOG_FILE", &log).env("RIMG_TIMESTAMPS", "yes"))
+        .expect_code(0);
+    assert!(sandbox.read("log").contains("hello"));
 }

@@ -1,0 +1,219 @@
+//! What may be written on the command line. Every option can also be set by its `RIMG_…` variable.
+
+use std::path::PathBuf;
+
+use clap::builder::FalseyValueParser;
+use clap::{Args, Parser, Subcommand};
+
+/// Builds machine images from Lua scripts.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rimg",
+    version,
+    about = "Builds machine images from Lua scripts",
+    after_help = "Exit codes: 0 done, 1 a build failed, 2 usage or script error before anything ran, 130 cancelled.\n\
+                  Folders: RIMG_CACHE_DIR and RIMG_STATE_DIR, else the XDG ones. Logs: RIMG_LOG (debug, rimg=trace, …).",
+    max_term_width = 120,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a script: build its images
+    Run(RunArgs),
+    /// Run a whole script with machines that answer "done", touching nothing
+    Check(CheckArgs),
+    /// Show a script's variables and builds
+    Inspect(InspectArgs),
+    /// Write a first script, and what an editor needs to complete it
+    Init(InitArgs),
+    /// Say what this host can build, and what is missing
+    Doctor(DoctorArgs),
+    /// Write the type annotations of the Lua API, for editors
+    Types(TypesArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+/// The script and what it is given.
+#[derive(Debug, Clone, Args)]
+pub struct ScriptArgs {
+    /// The Lua script
+    #[arg(value_name = "SCRIPT")]
+    pub script: PathBuf,
+    /// Set a variable of the script; repeat for more (also: RIMG_VAR_<name>=VALUE)
+    #[arg(short = 'v', long = "var", value_name = "NAME=VALUE", env = "RIMG_VAR", hide_env_values = true, value_parser = variable)]
+    pub vars: Vec<(String, String)>,
+    /// Read variables from a JSON, TOML, YAML or Lua file; repeat for more, later ones win
+    #[arg(long = "var-file", value_name = "FILE", env = "RIMG_VAR_FILE", value_delimiter = ',')]
+    pub var_files: Vec<PathBuf>,
+    /// Only the builds whose name matches a glob
+    #[arg(long, value_name = "GLOB,…", env = "RIMG_ONLY", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// All builds but those whose name matches a glob
+    #[arg(long, value_name = "GLOB,…", env = "RIMG_EXCEPT", value_delimiter = ',')]
+    pub except: Vec<String>,
+}
+
+/// How what happens is shown.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// One JSON event a line on standard output (docs/events.md)
+    #[arg(long, env = "RIMG_JSON", value_parser = FalseyValueParser::new())]
+    pub json: bool,
+    /// Put the time before each line
+    #[arg(long, env = "RIMG_TIMESTAMPS", value_parser = FalseyValueParser::new())]
+    pub timestamps: bool,
+    /// Also append everything, with times, to a file
+    #[arg(long, value_name = "FILE", env = "RIMG_LOG_FILE")]
+    pub log_file: Option<PathBuf>,
+    /// No colours (also: NO_COLOR)
+    #[arg(long, env = "RIMG_NO_COLOR", value_parser = FalseyValueParser::new())]
+    pub no_color: bool,
+    /// Say more, and stop at breakpoints
+    #[arg(long, env = "RIMG_DEBUG", value_parser = FalseyValueParser::new())]
+    pub debug: bool,
+}
+
+/// `rimg run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub script: ScriptArgs,
+    /// How many builds may run at once (0: no limit)
+    #[arg(long, value_name = "N", env = "RIMG_PARALLEL")]
+    pub parallel: Option<usize>,
+    /// Replace outputs that exist
+    #[arg(long, env = "RIMG_FORCE", value_parser = FalseyValueParser::new())]
+    pub force: bool,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `rimg check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub script: ScriptArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `rimg inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    #[command(flatten)]
+    pub script: ScriptArgs,
+    /// Print one JSON object
+    #[arg(long, env = "RIMG_JSON", value_parser = FalseyValueParser::new())]
+    pub json: bool,
+}
+
+/// `rimg init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Where to; made if it is not there
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+    /// Replace files that exist
+    #[arg(long, env = "RIMG_FORCE", value_parser = FalseyValueParser::new())]
+    pub force: bool,
+}
+
+/// `rimg doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print one JSON object
+    #[arg(long, env = "RIMG_JSON", value_parser = FalseyValueParser::new())]
+    pub json: bool,
+    /// No colours (also: NO_COLOR)
+    #[arg(long, env = "RIMG_NO_COLOR", value_parser = FalseyValueParser::new())]
+    pub no_color: bool,
+}
+
+/// `rimg types`.
+#[derive(Debug, Args)]
+pub struct TypesArgs {
+    /// Where to; made if it is not there
+    #[arg(default_value = super::types::FOLDER)]
+    pub dir: PathBuf,
+}
+
+/// `rimg completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    pub shell: clap_complete::Shell,
+}
+
+/// Takes `NAME=VALUE` apart; the value may be empty and may hold more equals signs.
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(args: &[&str]) -> Result<Command, clap::Error> {
+        Cli::try_parse_from(std::iter::once(&"rimg").chain(args)).map(|cli| cli.command)
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_takes_everything_its_page_promises() {
+        let args = "run build.lua -v a=1 -v b=x=y --var-file one.json --var-file two.lua --only web*,db --except *-old \
+                    --parallel 2 --force --debug --json --log-file log --timestamps --no-color";
+        let Command::Run(run) = parse(&args.split_whitespace().collect::<Vec<_>>()).unwrap() else { panic!() };
+        assert_eq!(run.script.vars, [("a".into(), "1".into()), ("b".into(), "x=y".into())]);
+        assert_eq!(run.script.var_files, [PathBuf::from("one.json"), "two.lua".into()]);
+        assert_eq!((run.script.only, run.script.except), (vec!["web*".into(), "db".into()], vec!["*-old".to_owned()]));
+        assert_eq!(run.parallel, Some(2));
+        assert!(run.force && run.output.debug && run.output.json && run.output.timestamps && run.output.no_color);
+        assert_eq!(run.output.log_file, Some("log".into()));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (args, expected) in [
+            (vec!["run"], "<SCRIPT>"),
+            (vec!["run", "x", "-v", "novalue"], "expected NAME=VALUE"),
+            (vec!["run", "x", "-v", "=1"], "expected NAME=VALUE"),
+            (vec!["run", "x", "--parallel", "many"], "invalid digit"),
+            (vec!["run", "x", "--forse"], "--force"),
+            (vec!["rum"], "run"),
+        ] {
+            let error = parse(&args).unwrap_err();
+            assert!(error.to_string().contains(expected), "{args:?}: {error}");
+            assert_eq!(error.exit_code(), 2, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn every_option_has_its_variable() {
+        for command in Cli::command().get_subcommands() {
+            for option in command.get_arguments().filter(|arg| !arg.is_positional()) {
+                let id = option.get_id().as_str();
+                if id == "help" || id == "version" {
+                    continue;
+                }
+                let variable = option.get_env().and_then(|name| name.to_str()).unwrap_or_default();
+                let expected = format!("RIMG_{}", option.get_long().unwrap().replace('-', "_").to_uppercase());
+                assert_eq!(variable, expected, "{} --{id}", command.get_name());
+            }
+        }
+    }
+}

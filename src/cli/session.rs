@@ -1,0 +1,49 @@
+//! What run, check and inspect have in common: the interface, the log, the runtime, the signals, the script.
+
+use std::time::Duration;
+
+use super::args::{OutputArgs, ScriptArgs};
+use super::output::{self, Show};
+use super::{logging, signals};
+use crate::engine::{Mode, Scope};
+use crate::error::{Error, Kind, Result};
+use crate::script::{self, Inspection, Outcome, RunOptions};
+
+/// How long work on other threads may take to notice that the run is over.
+const LAST_WORK: Duration = Duration::from_secs(2);
+
+/// Returns the options that `script` stands for, in a mode.
+pub fn options(script: ScriptArgs, mode: Mode, debug: bool) -> RunOptions {
+    RunOptions {
+        script: std::path::absolute(&script.script).unwrap_or(script.script),
+        vars: script.vars,
+        var_files: script.var_files,
+        only: script.only.into_iter().filter(|glob| !glob.is_empty()).collect(),
+        except: script.except.into_iter().filter(|glob| !glob.is_empty()).collect(),
+        parallel: None,
+        force: false,
+        debug,
+        mode,
+    }
+}
+
+/// Runs a script to its end, and shows what happens.
+pub fn run(options: RunOptions, output: &OutputArgs, show: Show) -> Result<(Outcome, Inspection)> {
+    let (ui, thread) = output::start(output, show)?;
+    logging::start(&ui, output.log_file.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::new(Kind::Host, "cannot start the threads of a run").caused_by(e))?;
+    let scope = Scope::new();
+    let result = {
+        let _entered = runtime.enter();
+        let signals = signals::listen(scope.clone(), ui.clone())?;
+        let result = runtime.block_on(script::run(options, ui, scope));
+        signals.abort();
+        result
+    };
+    runtime.shutdown_timeout(LAST_WORK);
+    thread.join();
+    Ok(result)
+}
