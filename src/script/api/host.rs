@@ -20,6 +20,7 @@ pub fn register(lua: &Lua, rimg: &Table) -> mlua::Result<()> {
     lua.set_app_data(RunStart(Timestamp::now()));
     Names::of(lua, rimg)
         .value("base64", super::base64::module(lua)?)?
+        .value("fs", super::fs::module(lua)?)?
         .value("hash", super::hash::module(lua)?)?
         .value("json", super::json::module(lua)?)?
         .value("log", super::log::module(lua)?)?

@@ -6,6 +6,8 @@ pub mod codec;
 pub mod current;
 pub mod exec;
 pub mod flow;
+pub mod fs;
+pub mod glob;
 pub mod hash;
 pub mod host;
 pub mod json;
