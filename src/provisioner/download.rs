@@ -26,7 +26,7 @@ pub struct DownloadOptions {
 
 /// Downloads a file or a folder and returns the bytes received. The rules of trailing slashes are those of an upload.
 /// Files that are there are replaced.
-pub async fn download(session: &Session, src: &str, dst: &str, options: DownloadOptions) -> Result<u64> {
+pub async fn download(session: &Session, src: &str, dst: &str, options: &DownloadOptions) -> Result<u64> {
     check_path("vm:download", src)?;
     if dst.is_empty() {
         return Err(Error::new(Kind::Option, "vm:download: the target is empty"));
@@ -39,24 +39,23 @@ pub async fn download(session: &Session, src: &str, dst: &str, options: Download
             attempt::repeated(&cx, options.max_retries, || async {
                 let progress = cx.ui.progress(format!("downloading {src}"), None, Unit::Bytes);
                 let counter = progress.counter();
-                let work = fetch(session, src, dst, options.sudo, &counter);
-                attempt::limited(options.timeout, work).await
+                fetch(session, src, dst, options, &counter).await
             })
             .await
         })
         .await
 }
 
-async fn fetch(session: &Session, src: &str, dst: &str, sudo: bool, counter: &Counter) -> Result<u64> {
+async fn fetch(session: &Session, src: &str, dst: &str, options: &DownloadOptions, counter: &Counter) -> Result<u64> {
     let from = home_relative(src);
-    if !sudo {
+    if !options.sudo {
         let ask = Wrapped {
             program: r#"if [ -d "$1" ];then echo d;else echo f;fi"#.into(),
             args: vec![from.to_owned()],
             ..Wrapped::default()
         };
         let is_tree = run::ask(session, &ask).await?.stdout.trim() == "d";
-        return take(session, src, from, is_tree, dst, counter).await;
+        return attempt::limited(options.timeout, take(session, src, from, is_tree, dst, counter)).await;
     }
     // The user may not read it: root copies it to a place of the user's own.
     let staged = format!("/tmp/rimg-{}", uuid::Uuid::new_v4().simple());
@@ -66,7 +65,7 @@ async fn fetch(session: &Session, src: &str, dst: &str, sudo: bool, counter: &Co
         ..Wrapped::default()
     };
     let user = run::ask(session, &make).await?.stdout.trim().to_owned();
-    let fetched = async {
+    let fetched = attempt::limited(options.timeout, async {
         let copy = Wrapped {
             program: r#"if [ -d "$1" ];then mkdir -- "$2/x"&&cp -a -- "$1/." "$2/x"&&t=d;else cp -- "$1" "$2/x"&&t=f;fi&&chown -R -- "$3" "$2/x"&&echo $t"#.into(),
             args: vec![from.to_owned(), staged.clone(), user],
@@ -75,7 +74,7 @@ async fn fetch(session: &Session, src: &str, dst: &str, sudo: bool, counter: &Co
         };
         let is_tree = run::ask(session, &copy).await?.stdout.trim() == "d";
         take(session, src, &format!("{staged}/x"), is_tree, dst, counter).await
-    }
+    })
     .await;
     let remove = Wrapped { program: r#"rm -rf -- "$1""#.into(), args: vec![staged], sudo: true, ..Wrapped::default() };
     let removed = run::ask(session, &remove).await;
@@ -115,7 +114,7 @@ mod tests {
         for sudo in [false, rustix::process::geteuid().is_root()] {
             let get = async |src: &str, dst: &str| {
                 let options = DownloadOptions { sudo, ..DownloadOptions::default() };
-                download(&bench.session, src, dst, options).await.unwrap();
+                download(&bench.session, src, dst, &options).await.unwrap();
             };
             get("~/one", "two").await;
             get("one", "into/it/").await;
@@ -126,7 +125,7 @@ mod tests {
                 std::fs::remove_file(bench.dir.path().join("script").join(path)).unwrap();
             }
         }
-        let error = download(&bench.session, "gone", "x", DownloadOptions::default()).await.unwrap_err();
+        let error = download(&bench.session, "gone", "x", &DownloadOptions::default()).await.unwrap_err();
         assert!(error.message().starts_with("vm: download `gone -> x`"), "{error}");
     }
 }

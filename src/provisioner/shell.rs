@@ -13,7 +13,7 @@ use super::result::CommandResult;
 use super::run;
 use super::values::{Env, digest};
 use super::wrap::Wrapped;
-use crate::engine::{Answer, Operation, Seconds, Session, quote};
+use crate::engine::{Answer, Operation, Seconds, Session, Value, options, quote};
 use crate::error::{Error, Kind, Result};
 
 /// How long the connection may take to drop after a script that is expected to drop it has ended.
@@ -74,6 +74,15 @@ impl ShellOptions {
     /// Options for one piece of inline text, as in `vm:shell "apt-get update"`.
     pub fn text(text: impl Into<String>) -> ShellOptions {
         ShellOptions { inline: vec![text.into()], ..ShellOptions::default() }
+    }
+
+    /// Takes what `vm:shell` was given: one text, a list of lines, or a table of options.
+    pub fn from_value(value: Value) -> Result<ShellOptions> {
+        match value {
+            Value::Str(text) => Ok(ShellOptions::text(text)),
+            Value::List(lines) => options::decode("vm:shell", Value::Map(vec![("inline".into(), Value::List(lines))])),
+            other => options::decode("vm:shell", other),
+        }
     }
 
     fn valid(&self) -> &[i32] {
@@ -409,6 +418,16 @@ mod tests {
         assert!(result.ok && result.disconnected);
         assert_eq!(shell(&bench.session, inline(&["echo up"])).await.unwrap().stdout, "up\n");
         assert_eq!(bench.connections(), 3);
+    }
+
+    #[test]
+    fn takes_a_text_a_list_or_a_table() {
+        let line = || Value::Str("echo".into());
+        assert_eq!(ShellOptions::from_value(line()).unwrap().inline, ["echo"]);
+        assert_eq!(ShellOptions::from_value(Value::List(vec![line(), line()])).unwrap().inline, ["echo", "echo"]);
+        let table = Value::Map(vec![("skript".into(), line())]);
+        assert_eq!(ShellOptions::from_value(table).unwrap_err().hints(), ["did you mean `script`?"]);
+        assert!(ShellOptions::from_value(Value::Int(3)).is_err());
     }
 
     #[test]

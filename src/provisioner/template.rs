@@ -1,12 +1,9 @@
 //! `vm:template`: a file of this host, rendered, on the machine.
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, UndefinedBehavior};
-
 use super::values::digest;
 use super::write::{self, WriteOptions};
-use crate::engine::{Operation, Session};
-use crate::error::{Context, Error, Kind, Result};
+use crate::engine::{Operation, Session, template};
+use crate::error::{Error, Kind, Result};
 
 /// Renders the template file `src` with `vars` and writes it to `to`. A variable that is not there is an error.
 pub async fn template(
@@ -20,30 +17,10 @@ pub async fn template(
     let bytes = session.cx().read_file(src).await.map_err(|e| e.within("vm:template"))?;
     let text = String::from_utf8(bytes)
         .map_err(|e| Error::new(Kind::Option, format!("vm:template: {src} is not UTF-8 text")).caused_by(e))?;
-    let rendered = render(src, &text, vars)?;
+    let rendered = template::render(src, &text, vars)?;
     let request = serde_json::json!({ "path": to, "content": digest(rendered.as_bytes()), "options": options });
     let operation = Operation::new("template", format!("{src} -> {to}"), request);
     session.perform(operation, || write::put(session, to, rendered.as_bytes(), options)).await
-}
-
-/// Renders a template; its name is what errors call it.
-pub fn render(name: &str, text: &str, vars: &serde_json::Value) -> Result<String> {
-    let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build();
-    let mut environment = Environment::new();
-    environment.set_syntax(syntax.context(Kind::Internal, "the template syntax is wrong")?);
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.render_named_str(name, text, minijinja::value::Serde(vars)).map_err(|e| {
-        let line = e.line().map(|line| format!(":{line}")).unwrap_or_default();
-        let detail = e.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
-        let error = Error::new(Kind::Option, format!("template {name}{line}: {}{detail}", e.kind()));
-        match e.kind() {
-            minijinja::ErrorKind::UndefinedError => {
-                error.hint("give the variable in the table of variables, or a default: {{ name | default('x') }}")
-            }
-            _ => error,
-        }
-    })
 }
 
 #[cfg(test)]
@@ -64,11 +41,14 @@ mod tests {
         assert_eq!(text, "server <web>;\nlisten 80;\nlisten 443;\n");
     }
 
-    #[test]
-    fn an_undefined_variable_is_named_with_its_line() {
-        let error = render("a.conf", "x\n{{ nam }}", &vars()).unwrap_err();
-        assert!(error.message().starts_with("template a.conf:2: undefined value"), "{error}");
-        assert!(!error.hints().is_empty());
-        assert!(render("a.conf", "{% if %}", &vars()).unwrap_err().message().contains("a.conf:1"));
+    #[tokio::test]
+    async fn what_cannot_be_rendered_fails_before_anything_is_asked() {
+        let bench = Bench::pretended();
+        bench.script("a.conf", b"x\n{{ nam }}\n");
+        let options = WriteOptions::default();
+        let error = template(&bench.session, "a.conf", "a", &vars(), &options).await.unwrap_err();
+        assert!(error.message().contains("a.conf: line 2"), "{error}");
+        let error = template(&bench.session, "gone.conf", "a", &vars(), &options).await.unwrap_err();
+        assert!(error.message().contains(&bench.path("script/gone.conf")), "{error}");
     }
 }

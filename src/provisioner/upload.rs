@@ -33,7 +33,7 @@ pub struct UploadOptions {
 ///
 /// As in Packer (and rsync): the contents of `src/` go into the folder `dst`, the folder `src` itself goes into it as
 /// `dst/src`. A file goes to the path `dst`, or into the folder where that ends with a slash.
-pub async fn upload(session: &Session, src: &str, dst: &str, options: UploadOptions) -> Result<u64> {
+pub async fn upload(session: &Session, src: &str, dst: &str, options: &UploadOptions) -> Result<u64> {
     check_path("vm:upload", dst)?;
     let local = session.cx().settings.resolve(src);
     let meta = tokio::fs::metadata(&local).await.map_err(|e| {
@@ -54,8 +54,7 @@ pub async fn upload(session: &Session, src: &str, dst: &str, options: UploadOpti
             attempt::repeated(&cx, options.max_retries, || async {
                 let progress = cx.ui.progress(format!("uploading {src}"), total, Unit::Bytes);
                 let counter = progress.counter();
-                let work = send(session, &local, is_tree, home_relative(&target), &options, &counter);
-                attempt::limited(options.timeout, work).await
+                send(session, &local, is_tree, home_relative(&target), options, &counter).await
             })
             .await
             .map_err(|e| match (is_tree, e.kind()) {
@@ -79,7 +78,7 @@ async fn send(
     let meta = FileMeta { mode: options.mode.map(|m| m.0) };
     let finish = WriteOptions { mode: options.mode, owner: options.owner.clone(), sudo: options.sudo };
     if !options.sudo {
-        let sent = communicator.upload(source, target, meta, counter).await?;
+        let sent = attempt::limited(options.timeout, communicator.upload(source, target, meta, counter)).await?;
         if options.owner.is_some() {
             let program = "chown -R -- \"$2\" \"$1\"".to_owned();
             let wrapped = Wrapped { program, args: finish.args(target), ..Wrapped::default() };
@@ -93,12 +92,13 @@ async fn send(
         Wrapped { program: r#"umask 077;mkdir -- "$1""#.into(), args: vec![staged.clone()], ..Wrapped::default() };
     run::ask(session, &make).await?;
     let inner = format!("{staged}/x");
-    let placed = async {
+    let placed = attempt::limited(options.timeout, async {
         let sent = communicator.upload(source, &inner, meta, counter).await?;
         run::ask(session, &place(&inner, target, is_tree, &finish)).await?;
         Ok(sent)
-    }
+    })
     .await;
+    // Also after a timeout: what is staged would end up in the image.
     let remove = Wrapped { program: r#"rm -rf -- "$1""#.into(), args: vec![staged], sudo: true, ..Wrapped::default() };
     let removed = run::ask(session, &remove).await;
     let sent = placed?;
@@ -189,7 +189,7 @@ mod tests {
     #[tokio::test]
     async fn a_missing_source_is_named_in_full_and_nothing_is_asked() {
         let bench = Bench::pretended();
-        let error = upload(&bench.session, "gone", "/tmp/x", UploadOptions::default()).await.unwrap_err();
+        let error = upload(&bench.session, "gone", "/tmp/x", &UploadOptions::default()).await.unwrap_err();
         assert!(error.message().contains(&bench.path("script/gone")), "{error}");
     }
 
@@ -203,26 +203,32 @@ mod tests {
         bench.script("one", b"new content");
         let target = bench.path("deep/er/one");
         let options = UploadOptions { sudo: true, ..UploadOptions::default() };
-        assert_eq!(upload(&bench.session, "one", &target, options.clone()).await.unwrap(), 11);
+        assert_eq!(upload(&bench.session, "one", &target, &options.clone()).await.unwrap(), 11);
         std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o604)).unwrap();
-        upload(&bench.session, "one", &target, options.clone()).await.unwrap();
+        upload(&bench.session, "one", &target, &options.clone()).await.unwrap();
         assert_eq!(std::fs::metadata(&target).unwrap().mode() & 0o777, 0o604);
         let owned = UploadOptions { mode: Some(FileMode(0o400)), owner: Some("3:4".into()), ..options.clone() };
-        upload(&bench.session, "one", &target, owned).await.unwrap();
+        upload(&bench.session, "one", &target, &owned).await.unwrap();
         let meta = std::fs::metadata(&target).unwrap();
         assert_eq!((meta.mode() & 0o777, meta.uid(), meta.gid()), (0o400, 3, 4));
-        let staged: Vec<_> = bench.commands().into_iter().filter(|c| c.contains("mkdir -- ")).collect();
-        assert_eq!(staged.len(), 3);
-        let place = staged[0].split_whitespace().last().unwrap().to_owned();
-        assert!(place.starts_with("/tmp/rimg-") && !Path::new(&place).exists(), "{place}");
-
         let tree = bench.dir.path().join("script/tree/sub");
         std::fs::create_dir_all(&tree).unwrap();
         std::fs::write(tree.join("f"), "x").unwrap();
-        let error = upload(&bench.session, "tree", "/x", UploadOptions { mode: Some(FileMode(1)), ..options.clone() });
-        assert_eq!(error.await.unwrap_err().kind(), Kind::Option);
+        let with_mode = UploadOptions { mode: Some(FileMode(0o1)), ..options.clone() };
+        let error = upload(&bench.session, "tree", "/x", &with_mode).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Option);
         std::fs::create_dir_all(bench.path("place")).unwrap();
         std::fs::write(bench.path("place/kept"), "k").unwrap();
-        assert!(std::fs::metadata(bench.path("home")).is_ok());
+        upload(&bench.session, "tree/", &bench.path("place"), &options).await.unwrap();
+        upload(&bench.session, "tree", &bench.path("place"), &options).await.unwrap();
+        for path in ["place/kept", "place/sub/f", "place/tree/sub/f"] {
+            assert!(Path::new(&bench.path(path)).is_file(), "{path}");
+        }
+        let hurried = UploadOptions { timeout: Seconds::parse("0"), ..options };
+        assert_eq!(upload(&bench.session, "one", &target, &hurried).await.unwrap_err().kind(), Kind::Timeout);
+        for command in bench.commands().iter().filter(|c| c.contains("mkdir -- ")) {
+            let place = command.split_whitespace().last().unwrap();
+            assert!(place.starts_with("/tmp/rimg-") && !Path::new(place).exists(), "{place}");
+        }
     }
 }

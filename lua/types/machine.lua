@@ -1,0 +1,235 @@
+---@meta
+
+--- A machine: what a builder hands to the script. All work on it is a method; each one is an operation, shown, timed and
+--- reported. A failure raises an error value with the fields `kind`, `message`, `hint` and what else is known (`status`,
+--- `stdout`, `stderr`).
+---@class rimg.Machine
+---@field name string The name in output: `qemu`, or the host's.
+---@field host string? The address its communicator uses.
+---@field port integer? The port its communicator uses.
+---@field user string? The user that commands run as.
+---@field id string? What identifies it to its platform: a process id, an instance id.
+local Machine = {}
+
+--- What a command gives back.
+---@class rimg.CommandResult
+---@field status integer The exit status; 128 and more for signals, as a shell reports it.
+---@field signal string? The signal that killed it, without `SIG`.
+---@field stdout string What it wrote, at most 16 MiB, with its line ends.
+---@field stderr string What it wrote to standard error, at most 16 MiB.
+---@field ok boolean Whether the status is an accepted one.
+---@field cached boolean Whether this is a recorded result.
+---@field truncated boolean Whether it wrote more than the result holds.
+---@field disconnected boolean Whether the connection dropped before its end was seen (`expect_disconnect`).
+
+---@class rimg.RunOptions
+---@field check boolean? Whether a status that is not accepted raises an error. Default: true.
+---@field valid_exit_codes integer[]? The accepted exit statuses. Default: 0 alone.
+---@field env (table<string, string|number|boolean>|string[])? Environment variables: a table, or a list of `"NAME=value"`. They show in no process list.
+---@field input string? Text for the command's standard input. Default: none.
+---@field cwd string? The folder it runs in. Default: the user's home.
+---@field sudo boolean? Whether it runs as root, by sudo where the user is not root. Default: false.
+---@field timeout rimg.Duration? How long one attempt may take. Default: no limit.
+---@field max_retries integer? How many more attempts a failed one is followed by. Default: 0.
+---@field quiet boolean? Whether its output is captured without being shown. Default: false.
+
+--- Runs a command: a line for the user's shell, or a list of a program and its arguments, which no shell sees.
+---
+--- ```lua
+--- local kernel = vm:run("uname -r").stdout
+--- vm:run({ "useradd", "--create-home", name }, { sudo = true })
+--- ```
+---@async
+---@param command string|string[]
+---@param opts rimg.RunOptions?
+---@return rimg.CommandResult
+function Machine:run(command, opts) end
+
+---@class rimg.ShellOptions
+---@field inline (string|string[])? Lines that make one script.
+---@field script string? A script file on this host, relative to the Lua script.
+---@field scripts (string|string[])? Script files on this host, run in order, each an operation of its own.
+---@field env (table<string, string|number|boolean>|string[])? Environment variables: a table, or a list of `"NAME=value"`.
+---@field environment_vars (table<string, string|number|boolean>|string[])? The same by Packer's name; `env` wins.
+---@field sudo boolean? Whether it runs as root, by sudo where the user is not root. Default: false.
+---@field execute_command string? Packer's template of the command that runs a script: `{{ .Vars }} sudo -S -E sh {{ .Path }}`; also `{{ .EnvVarFile }}`. Default: the interpreter that the script's first line names; its environment shows in no process list.
+---@field inline_shebang string? What runs inline lines. Default: `/bin/sh -e`.
+---@field remote_folder string? The folder on the machine that scripts are put in. Default: `/tmp`.
+---@field remote_file string? The script's name there. Default: an unguessable one.
+---@field remote_path string? The script's full path on the machine, in place of the two above.
+---@field valid_exit_codes integer[]? The accepted exit statuses. Default: 0 alone.
+---@field check boolean? Whether a status that is not accepted raises an error. Default: true.
+---@field expect_disconnect boolean? Whether the connection may drop while it runs: that counts as done, and the next operation connects anew. Default: false. To reboot, `vm:reboot()` is better: it waits for the new boot.
+---@field start_retry_timeout rimg.Duration? How long reaching the machine may take before the script starts, as after a reboot. Default: the builder's `ssh_timeout`.
+---@field timeout rimg.Duration? How long one attempt may take. Default: no limit.
+---@field max_retries integer? How many more attempts a failed one is followed by. Default: 0.
+---@field pause_before rimg.Duration? How long to wait before the script. Default: 0.
+---@field pause_after rimg.Duration? How long to wait after the script. Default: 0.
+---@field skip_clean boolean? Whether the script stays on the machine. Default: false.
+---@field binary boolean? Whether the script is sent as it is; otherwise its CRLF line ends become LF. Default: false.
+---@field quiet boolean? Whether its output is captured without being shown. Default: false.
+
+--- Runs scripts: a text, a list of lines, or a table of options. Every file is read before anything runs. The result is
+--- the last script's. `PACKER_BUILD_NAME` is set to the build's name.
+---
+--- ```lua
+--- vm:shell "sudo apt-get update"
+--- vm:shell { scripts = { "base.sh", "web.sh" }, sudo = true, env = { DEBIAN_FRONTEND = "noninteractive" } }
+--- ```
+---@async
+---@param what string|string[]|rimg.ShellOptions
+---@return rimg.CommandResult
+function Machine:shell(what) end
+
+---@class rimg.UploadOptions
+---@field mode string? A file's permission bits as an octal string, `"0644"`. Default: the file's own. Trees keep theirs.
+---@field owner string? The owner, `user` or `user:group`; of a tree, of all that is in it.
+---@field sudo boolean? Whether it is put in place as root, by sudo where the user is not root; missing folders are made. Default: false.
+---@field timeout rimg.Duration? How long it may take. Default: no limit.
+---@field max_retries integer? How many more attempts a failed one is followed by. Default: 0.
+
+--- Uploads a file or a folder, and returns the bytes sent. As in Packer, the contents of `src/` go into the folder
+--- `dst`, and the folder `src` becomes `dst/src`; a file goes to the path `dst`, or into the folder `dst/`.
+---@async
+---@param src string A path on this host, relative to the Lua script.
+---@param dst string A path on the machine; `~/` is the user's home.
+---@param opts rimg.UploadOptions?
+---@return integer bytes
+function Machine:upload(src, dst, opts) end
+
+---@class rimg.DownloadOptions
+---@field sudo boolean? Whether it is read as root, by sudo where the user is not root. Default: false.
+---@field timeout rimg.Duration? How long it may take. Default: no limit.
+---@field max_retries integer? How many more attempts a failed one is followed by. Default: 0.
+
+--- Downloads a file or a folder, and returns the bytes received. Trailing slashes mean what they mean to `upload`; files
+--- that are there are replaced.
+---@async
+---@param src string A path on the machine; `~/` is the user's home.
+---@param dst string A path on this host, relative to the Lua script.
+---@param opts rimg.DownloadOptions?
+---@return integer bytes
+function Machine:download(src, dst, opts) end
+
+---@class rimg.WriteOptions
+---@field mode string? Permission bits as an octal string. Default: `"0644"` for a new file.
+---@field owner string? The owner, `user` or `user:group`.
+---@field sudo boolean? Whether it is written as root, by sudo where the user is not root. Missing folders are made; a file that is there keeps owner and mode unless they are given. Default: false.
+
+--- Writes text (or any bytes) to a file on the machine.
+---@async
+---@param path string
+---@param content string
+---@param opts rimg.WriteOptions?
+function Machine:write(path, content, opts) end
+
+---@class rimg.ReadOptions
+---@field sudo boolean? Whether it is read as root, by sudo where the user is not root. Default: false.
+
+--- Returns the content of a file on the machine, byte for byte, up to 64 MiB (12 MiB with `sudo`).
+---@async
+---@param path string
+---@param opts rimg.ReadOptions?
+---@return string
+function Machine:read(path, opts) end
+
+--- Renders a template file of this host (`{{ name }}`, `{% for %}`: Jinja) and writes it to the machine. A variable that
+--- is not there is an error.
+---@async
+---@param src string A path on this host, relative to the Lua script.
+---@param dst string
+---@param vars table<string, any>?
+---@param opts rimg.WriteOptions?
+function Machine:template(src, dst, vars, opts) end
+
+---@class rimg.RebootOptions
+---@field command string? The command that reboots the machine. Default: systemd's or `reboot`, as root.
+---@field timeout rimg.Duration? How long it may take until the machine takes commands again. Default: 5 minutes.
+---@field pause_before rimg.Duration? How long to wait before it. Default: 0.
+---@field pause_after rimg.Duration? How long to wait after the machine is back. Default: 0.
+
+--- Reboots the machine, and waits until it is the new boot that takes commands.
+---@async
+---@param opts rimg.RebootOptions?
+function Machine:reboot(opts) end
+
+--- What a machine is.
+---@class rimg.Facts
+---@field system string `linux`, `freebsd`, `darwin`.
+---@field os_family string `debian`, `redhat`, `suse`, `alpine`, `arch`, … by what the distribution says it is like.
+---@field distribution string `debian`, `ubuntu`, `fedora`, …
+---@field version string `12`, `24.04`, …; empty where there is none.
+---@field version_major integer The first number of `version`; 0 where there is none.
+---@field codename string `bookworm`, `noble`, …
+---@field pretty_name string `Debian GNU/Linux 12 (bookworm)`.
+---@field arch string `x86_64`, `aarch64`, …
+---@field kernel string The kernel's release.
+---@field hostname string
+---@field init string `systemd`, `openrc`, `runit`, or the name of process 1.
+---@field package_manager string `apt`, `dnf`, `yum`, `zypper`, `apk`, `pacman`, `emerge`, `xbps`, `nix`, `pkg`.
+---@field cpus integer
+---@field memory integer Bytes.
+---@field user string The user that commands run as.
+---@field home string
+---@field is_root boolean
+---@field has_sudo boolean Whether sudo is installed.
+---@field has_cloud_init boolean Whether cloud-init is installed.
+---@field virtualization string `kvm`, `qemu`, `oracle`, `vmware`, `docker`, …; `none` on bare metal, empty where unknown.
+---@field firmware string `uefi` or `bios`.
+---@field os_release table<string, string> All of `/etc/os-release`.
+
+--- Returns what the machine is; asked once, until it reboots.
+---@async
+---@return rimg.Facts
+function Machine:facts() end
+
+--- Runs a provisioner on the machine, as a step of its own in output and report: a function of the machine, or a table
+--- with a function `apply` (what `require "std.…"` modules give).
+---@async
+---@param provisioner fun(vm: rimg.Machine, ...): ...
+---@param ... any
+---@return any ...
+function Machine:apply(provisioner, ...) end
+
+---@class rimg.BreakpointOptions
+---@field note string? What to tell the person who looks.
+---@field disable boolean? Whether it is passed over. Default: false.
+
+--- Waits until a person presses Enter. Only with `--debug`, and on a terminal; otherwise it says so and goes on.
+---@async
+---@param opts (string|rimg.BreakpointOptions)?
+function Machine:breakpoint(opts) end
+
+--- Writes a PNG picture of the machine's screen, and returns its full path.
+---@async
+---@param path string A path on this host, relative to the Lua script.
+---@return string
+function Machine:screenshot(path) end
+
+---@class rimg.ShutdownOptions
+---@field command string? The command that shuts it down. Default: the builder's `shutdown_command`, else the power button.
+---@field timeout rimg.Duration? How long it may take. Default: the builder's `shutdown_timeout`.
+
+--- Shuts the machine down and waits until it is off. Only `finish` and `destroy` work on it afterwards.
+---@async
+---@param opts rimg.ShutdownOptions?
+function Machine:shutdown(opts) end
+
+---@class rimg.CaptureSpec
+---@field output_directory string? The folder the image goes to, relative to the Lua script; it appears whole.
+---@field name string? The image's file name without extension. Default: the machine's name.
+---@field format string? `qcow2`, `raw`, `vmdk`, `vdi` or `vhdx`. Default: the builder's own.
+---@field compact boolean? Whether unused space is squeezed out. Default: true.
+---@field compress boolean? Whether the image's clusters are compressed (qcow2, vmdk). Default: false.
+---@field shutdown_command string? The command that shuts the machine down. Default: the builder's.
+---@field shutdown_timeout rimg.Duration? How long the shutdown may take. Default: the builder's.
+
+--- Shuts the machine down if it is up, makes the artifact, and removes the machine.
+---@async
+---@param opts rimg.CaptureSpec?
+---@return rimg.Artifact
+function Machine:finish(opts) end
+
+--- Removes the machine without an artifact. The end of a build does the same.
+---@async
+function Machine:destroy() end
