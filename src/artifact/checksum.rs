@@ -72,7 +72,7 @@ pub async fn checksum(artifact: &Artifact, options: ChecksumOptions, cx: &BuildC
         return Ok(result);
     }
     let context = cx.clone();
-    result = blocking::run(move |cancel| {
+    blocking::run(move |cancel| {
         let total = result.files.iter().map(|file| size(&file.path)).sum::<Result<u64>>()?;
         let names: Vec<&str> = algorithms.iter().map(|a| a.as_str()).collect();
         let progress = context.ui.progress(format!("Computing {}", names.join(", ")), Some(total), Unit::Bytes);
@@ -91,9 +91,7 @@ pub async fn checksum(artifact: &Artifact, options: ChecksumOptions, cx: &BuildC
         }
         Ok(result)
     })
-    .await?;
-    cx.ui.emit(result.event());
-    Ok(result)
+    .await
 }
 
 fn size(path: &Path) -> Result<u64> {

@@ -77,7 +77,6 @@ pub async fn compress(artifact: &Artifact, options: CompressOptions, cx: &BuildC
     if options.keep_input_artifact == Some(false) {
         super::files::remove(artifact).await?;
     }
-    cx.ui.emit(result.event());
     Ok(result)
 }
 

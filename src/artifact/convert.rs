@@ -79,7 +79,6 @@ pub async fn convert(artifact: &Artifact, options: ConvertOptions, cx: &BuildCx)
     if options.keep_input_artifact == Some(false) {
         super::files::remove(artifact).await?;
     }
-    cx.ui.emit(result.event());
     Ok(result)
 }
 

@@ -113,7 +113,6 @@ pub async fn vagrant(artifact: &Artifact, options: VagrantOptions, cx: &BuildCx)
     if options.keep_input_artifact == Some(false) {
         super::files::remove(artifact).await?;
     }
-    cx.ui.emit(result.event());
     Ok(result)
 }
 

@@ -1,7 +1,15 @@
 //! The end-to-end tests: one binary, a file a topic, real peers.
 
 // A test may fail as loudly as it likes.
-#![expect(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
 
+mod artifact;
 mod cli;
+mod download;
 mod support;

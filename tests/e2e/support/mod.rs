@@ -1,3 +1,5 @@
 //! What the end-to-end tests share; a file a subject.
 
+pub mod http;
+pub mod library;
 pub mod rimg;
