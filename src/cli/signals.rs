@@ -27,7 +27,7 @@ pub fn listen(scope: Scope, ui: Ui) -> Result<AbortHandle> {
                 end_now();
             }
             pressed = true;
-            ui.warn(format!("{name}: cancelling, cleaning up; once more to stop at once"));
+            ui.info(format!("{name}: cancelling, cleaning up; once more to stop at once"));
             scope.cancel(Error::new(Kind::Cancelled, format!("cancelled by {name}")));
         }
     });

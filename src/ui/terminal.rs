@@ -15,7 +15,7 @@ use super::{text, units};
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 const ASCII_SPINNER: [&str; 4] = ["|", "/", "-", "\\"];
 
-/// An operation that is going on.
+/// An operation or a step that is going on.
 struct Operation {
     id: u64,
     build: String,
@@ -29,6 +29,7 @@ pub struct Terminal {
     style: Style,
     work: Vec<Active>,
     operations: Vec<Operation>,
+    steps: Vec<Operation>,
     live: Live,
     frame: usize,
     suspended: bool,
@@ -48,21 +49,42 @@ impl Terminal {
             style,
             work: Vec::new(),
             operations: Vec::new(),
+            steps: Vec::new(),
             live: Live::new(),
             frame: 0,
             suspended: false,
         }
     }
 
+    /// Forgets what an event says has ended.
     fn forget(&mut self, event: &Event) {
         match event {
             Event::ProgressFinished { id, .. } => self.work.retain(|work| work.id != *id),
             Event::OperationFinished { id, .. } => self.operations.retain(|operation| operation.id != *id),
+            Event::StepFinished { id, .. } => self.steps.retain(|step| step.id != *id),
             _ => {}
         }
     }
 
-    /// Makes the live region's lines: counted work first come first, then operations that count nothing.
+    /// Remembers what an event says has begun.
+    fn note(&mut self, event: &Event) {
+        let began = |id: &u64, build: &String, text: String| Operation {
+            id: *id,
+            build: build.clone(),
+            text,
+            started: Instant::now(),
+        };
+        match event {
+            Event::OperationStarted { build, id, kind, title, .. } => {
+                self.operations.push(began(id, build, format!("{kind} {}", text::sanitize(title))));
+            }
+            Event::StepStarted { build, id, name, .. } => self.steps.push(began(id, build, text::sanitize(name))),
+            event => self.work.extend(Active::new(event)),
+        }
+    }
+
+    /// Makes the live region's lines: counted work first come first, then operations that count nothing, then steps of
+    /// builds that show neither.
     fn live_lines(&mut self, columns: usize, rows: usize) -> Vec<String> {
         let now = Instant::now();
         let frame = self.frame;
@@ -80,17 +102,24 @@ impl Terminal {
                 shown.push(format!("{prefix}{}", work_line(work, now, columns.saturating_sub(used), style, spinner)));
             }
         }
-        for operation in &self.operations {
+        let counts = |build: &str| self.work.iter().any(|w| w.build.as_deref() == Some(build) && w.is_long(now));
+        // An operation that counts its own work is on the screen already.
+        let operations = self.operations.iter().filter(|operation| !counts(&operation.build));
+        let innermost = self.steps.iter().enumerate().filter(|(index, step)| {
+            let inner = self.steps.iter().skip(index + 1).any(|other| other.build == step.build);
+            let busy = self.operations.iter().any(|operation| operation.build == step.build);
+            !inner && !busy && !counts(&step.build)
+        });
+        for operation in operations.chain(innermost.map(|(_, step)| step)) {
             let elapsed = now.duration_since(operation.started);
-            // An operation that counts its own work is on the screen already.
-            let counted = self.work.iter().any(|w| w.build.as_deref() == Some(&operation.build) && w.is_long(now));
-            if elapsed >= SHOWN_AFTER && !counted {
-                let (prefix, used) = self.lines.prefix(&operation.build);
-                let took = units::whole_seconds(elapsed.as_secs_f64());
-                let room = columns.saturating_sub(used + text::width(&took) + 5);
-                let what = text::truncate(&operation.text, room);
-                shown.push(format!("{prefix}{} {what}  {}", style.good(spinner), style.dim(&took)));
+            if elapsed < SHOWN_AFTER {
+                continue;
             }
+            let (prefix, used) = self.lines.prefix(&operation.build);
+            let took = units::whole_seconds(elapsed.as_secs_f64());
+            let room = columns.saturating_sub(used + text::width(&took) + 5);
+            let what = text::truncate(&operation.text, room);
+            shown.push(format!("{prefix}{} {what}  {}", style.good(spinner), style.dim(&took)));
         }
         // The region must leave room for what it is about.
         let most = (rows / 2).max(1);
@@ -125,13 +154,7 @@ impl Renderer for Terminal {
         self.lines.columns = Some(size().0);
         self.forget(&stamped.event);
         let lines = self.lines.event(stamped);
-        if let Some(work) = Active::new(&stamped.event) {
-            self.work.push(work);
-        }
-        if let Event::OperationStarted { build, id, kind, title, .. } = &stamped.event {
-            let text = format!("{kind} {}", text::sanitize(title));
-            self.operations.push(Operation { id: *id, build: build.clone(), text, started: Instant::now() });
-        }
+        self.note(&stamped.event);
         self.live.print(&lines);
     }
 
@@ -265,5 +288,26 @@ mod tests {
         assert_eq!(shown[0], "web │ ⠋ run 0  5 s");
         assert_eq!(shown[11], "and 9 more");
         assert_eq!(terminal.live_lines(80, 100).len(), 20);
+    }
+
+    #[test]
+    fn a_step_is_shown_only_while_nothing_in_it_is() {
+        let mut terminal = Terminal::new(STYLE, false, false);
+        let step = |id, parent, name: &str| Event::StepStarted { build: "web".into(), id, parent, name: name.into() };
+        terminal.note(&step(1, None, "outer"));
+        terminal.note(&step(2, Some(1), "inner"));
+        let later = Instant::now().checked_sub(Duration::from_secs(4)).unwrap();
+        terminal.steps.iter_mut().for_each(|step| step.started = later);
+        assert_eq!(terminal.live_lines(80, 24), ["web │ ⠋ inner  4 s"]);
+        terminal.forget(&Event::StepFinished {
+            build: "web".into(),
+            id: 2,
+            name: "inner".into(),
+            ok: true,
+            seconds: 4.0,
+        });
+        assert_eq!(terminal.live_lines(80, 24), ["web │ ⠋ outer  4 s"]);
+        terminal.operations.push(Operation { id: 3, build: "web".into(), text: "run x".into(), started: later });
+        assert_eq!(terminal.live_lines(80, 24), ["web │ ⠋ run x  4 s"]);
     }
 }
