@@ -4,3 +4,5 @@ pub mod cache;
 pub mod checksum;
 pub mod download;
 pub mod http;
+pub mod iso;
+pub mod seed;

@@ -1,0 +1,265 @@
+//! A small client of QEMU's machine protocol (QMP): commands matched to their answers by id, events broadcast.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::sync::{Mutex as AsyncMutex, broadcast, oneshot};
+
+use crate::error::{Context, Error, Kind, Result};
+
+/// No honest message comes near this; a longer line ends the connection instead of the host's memory.
+const MAX_LINE: u64 = 16 << 20;
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+/// Something QEMU said without being asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// `STOP`, `RESET`, `SHUTDOWN`, …
+    pub name: String,
+    pub data: Value,
+}
+
+/// One line of the protocol.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Line {
+    Greeting,
+    /// The answer to the command with this id.
+    Answer(u64, std::result::Result<Value, String>),
+    Event(Event),
+    /// Not a message of the protocol, or one that nobody asked for.
+    Other,
+}
+
+/// Reads one line. Anything that is not understood is [`Line::Other`].
+pub fn parse(line: &[u8]) -> Line {
+    let Ok(Value::Object(mut message)) = serde_json::from_slice::<Value>(line) else { return Line::Other };
+    if message.contains_key("QMP") {
+        return Line::Greeting;
+    }
+    if let Some(Value::String(name)) = message.get("event") {
+        let name = name.clone();
+        return Line::Event(Event { name, data: message.remove("data").unwrap_or(Value::Null) });
+    }
+    let Some(id) = message.get("id").and_then(Value::as_u64) else { return Line::Other };
+    if let Some(answer) = message.remove("return") {
+        return Line::Answer(id, Ok(answer));
+    }
+    match message.get("error") {
+        Some(error) => {
+            let description = error.get("desc").and_then(Value::as_str).unwrap_or("an error without description");
+            Line::Answer(id, Err(description.to_owned()))
+        }
+        None => Line::Other,
+    }
+}
+
+type Pending = HashMap<u64, oneshot::Sender<std::result::Result<Value, String>>>;
+
+struct Shared {
+    writer: AsyncMutex<Box<dyn AsyncWrite + Send + Unpin>>,
+    /// None once the connection is gone.
+    pending: Mutex<Option<Pending>>,
+    events: broadcast::Sender<Event>,
+    next: AtomicU64,
+}
+
+impl Shared {
+    fn pending(&self) -> MutexGuard<'_, Option<Pending>> {
+        match self.pending.lock() {
+            Ok(pending) => pending,
+            Err(poisoned) => poisoned.into_inner(),
+        }
+    }
+}
+
+/// A connection to one QEMU. Clones share it; the reader ends with the connection.
+#[derive(Clone)]
+pub struct Qmp {
+    shared: Arc<Shared>,
+    _reader: Arc<AbortOnDrop>,
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Qmp {
+    /// Waits for the greeting on a fresh connection and opens the command mode. Subscribe to the events that the
+    /// returned receiver hears before telling the machine to run.
+    pub async fn open(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Result<(Qmp, broadcast::Receiver<Event>)> {
+        let (reader, writer) = tokio::io::split(stream);
+        let mut reader = BufReader::new(reader);
+        loop {
+            let line = read_line(&mut reader)
+                .await
+                .context(Kind::Machine, "QEMU's control connection broke")?
+                .ok_or_else(|| Error::new(Kind::Machine, "QEMU closed its control connection"))?;
+            if parse(&line) == Line::Greeting {
+                break;
+            }
+        }
+        let (events, receiver) = broadcast::channel(256);
+        let shared = Arc::new(Shared {
+            writer: AsyncMutex::new(Box::new(writer)),
+            pending: Mutex::new(Some(HashMap::new())),
+            events,
+            next: AtomicU64::new(1),
+        });
+        let reading = tokio::spawn(read(reader, shared.clone()));
+        let qmp = Qmp { shared, _reader: Arc::new(AbortOnDrop(reading)) };
+        qmp.execute("qmp_capabilities", Value::Null).await?;
+        Ok((qmp, receiver))
+    }
+
+    /// Sends a command and waits for its answer.
+    pub async fn execute(&self, command: &str, arguments: Value) -> Result<Value> {
+        let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        let gone = || Error::new(Kind::Machine, format!("QEMU is gone; it cannot be told `{command}`"));
+        let (tx, rx) = oneshot::channel();
+        self.shared.pending().as_mut().ok_or_else(gone)?.insert(id, tx);
+        // However this ends, nobody waits for the answer any more.
+        let _forget = Forget { shared: &self.shared, id };
+        let mut message = json!({ "execute": command, "id": id });
+        if let (Value::Object(message), false) = (&mut message, arguments.is_null()) {
+            message.insert("arguments".into(), arguments);
+        }
+        let mut line = message.to_string();
+        line.push('\n');
+        {
+            let mut writer = self.shared.writer.lock().await;
+            writer.write_all(line.as_bytes()).await.map_err(|e| gone().caused_by(e))?;
+        }
+        match tokio::time::timeout(ANSWER_LIMIT, rx).await {
+            Ok(Ok(Ok(answer))) => Ok(answer),
+            Ok(Ok(Err(description))) => {
+                Err(Error::new(Kind::Machine, format!("QEMU refused `{command}`: {description}")))
+            }
+            Ok(Err(_)) => Err(gone()),
+            Err(_) => {
+                Err(Error::new(Kind::Machine, format!("QEMU did not answer `{command}` within {ANSWER_LIMIT:?}")))
+            }
+        }
+    }
+
+    /// Returns the machine's state: `running`, `paused`, `internal-error`, …
+    pub async fn status(&self) -> Result<String> {
+        let answer = self.execute("query-status", Value::Null).await?;
+        Ok(answer.get("status").and_then(Value::as_str).unwrap_or("unknown").to_owned())
+    }
+
+    /// Hears the events from now on.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.shared.events.subscribe()
+    }
+}
+
+struct Forget<'a> {
+    shared: &'a Shared,
+    id: u64,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        if let Some(pending) = self.shared.pending().as_mut() {
+            pending.remove(&self.id);
+        }
+    }
+}
+
+async fn read_line(reader: &mut (impl AsyncBufReadExt + Unpin)) -> std::io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let read = (&mut *reader).take(MAX_LINE).read_until(b'\n', &mut line).await?;
+    if read == 0 || (read as u64 == MAX_LINE && line.last() != Some(&b'\n')) {
+        return Ok(None);
+    }
+    Ok(Some(line))
+}
+
+async fn read(mut reader: impl AsyncBufReadExt + Unpin, shared: Arc<Shared>) {
+    while let Ok(Some(line)) = read_line(&mut reader).await {
+        match parse(&line) {
+            Line::Answer(id, answer) => {
+                let waiting = shared.pending().as_mut().and_then(|pending| pending.remove(&id));
+                if let Some(waiting) = waiting {
+                    let _ = waiting.send(answer);
+                }
+            }
+            Line::Event(event) => {
+                tracing::debug!(event = %event.name, data = %event.data, "QMP");
+                let _ = shared.events.send(event);
+            }
+            Line::Greeting | Line::Other => {
+                tracing::debug!(line = %String::from_utf8_lossy(&line), "QMP line not understood");
+            }
+        }
+    }
+    // Whoever waits for an answer learns that there will be none.
+    shared.pending().take();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn tells_answers_events_and_nonsense_apart() {
+        assert_eq!(parse(br#"{"QMP": {"version": {}, "capabilities": []}}"#), Line::Greeting);
+        assert_eq!(parse(br#"{"return": {"a": 1}, "id": 7}"#), Line::Answer(7, Ok(json!({ "a": 1 }))));
+        let refused = parse(br#"{"error": {"class": "GenericError", "desc": "no"}, "id": 8}"#);
+        assert_eq!(refused, Line::Answer(8, Err("no".into())));
+        let event = parse(br#"{"event": "RESET", "data": {"guest": true}}"#);
+        assert_eq!(event, Line::Event(Event { name: "RESET".into(), data: json!({ "guest": true }) }));
+        for other in ["", "[]", "{}", "{\"return\": {}}", "{\"id\": -1, \"return\": 1}", "\u{fffd}"] {
+            assert_eq!(parse(other.as_bytes()), Line::Other, "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_before_the_answer_and_nonsense_between_do_no_harm() {
+        let (ours, theirs) = tokio::io::duplex(4096);
+        let server = tokio::spawn(async move {
+            let mut server = BufReader::new(theirs);
+            server.write_all(b"nonsense\n{\"QMP\": {}}\n").await.unwrap();
+            for _ in 0..3 {
+                let line = read_line(&mut server).await.unwrap().unwrap();
+                let command: Value = serde_json::from_slice(&line).unwrap();
+                let id = command["id"].as_u64().unwrap();
+                let answer = match command["execute"].as_str().unwrap() {
+                    "bad" => json!({ "error": { "desc": "not so" }, "id": id }),
+                    _ => json!({ "return": { "status": "running" }, "id": id }),
+                };
+                let text = format!("{{\"event\": \"E{id}\"}}\n\0\u{1}\n{{\"return\": 1, \"id\": 999}}\n{answer}\n");
+                server.write_all(text.as_bytes()).await.unwrap();
+            }
+        });
+        let (qmp, mut events) = Qmp::open(ours).await.unwrap();
+        assert_eq!(qmp.status().await.unwrap(), "running");
+        assert!(qmp.execute("bad", Value::Null).await.unwrap_err().message().contains("not so"));
+        for name in ["E1", "E2", "E3"] {
+            assert_eq!(events.recv().await.unwrap().name, name);
+        }
+        server.await.unwrap();
+        assert_eq!(qmp.status().await.unwrap_err().kind(), Kind::Machine);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&bytes);
+        }
+
+        #[test]
+        fn never_panics_on_near_misses(key in "(QMP|event|return|error|id|data)", value in "(null|1|-1|\"x\"|\\{\\}|\\[\\]|1e99)", id in any::<i64>()) {
+            let _ = parse(format!("{{\"{key}\": {value}, \"id\": {id}}}").as_bytes());
+        }
+    }
+}
