@@ -263,12 +263,12 @@ impl QemuOptions {
 }
 
 fn wrong(option: &str, what: impl std::fmt::Display) -> Error {
-    Error::new(Kind::Option, format!("rimg.qemu: option `{option}`: {what}")).field("option", option)
+    Error::new(Kind::Option, format!("option `{option}`: {what}")).field("option", option)
 }
 
 fn missing(option: &str, path: &Path, error: std::io::Error) -> Error {
     io_error("read", path, error)
-        .within(format_args!("rimg.qemu: option `{option}`"))
+        .within(format_args!("option `{option}`"))
         .field("option", option)
         .hint("relative paths start at the script's folder")
 }

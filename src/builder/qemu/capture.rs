@@ -1,0 +1,165 @@
+//! From a machine that is off to a finished image.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::disk::whole;
+use super::options::QemuOptions;
+use super::supervisor::Shared;
+use crate::engine::artifact::ArtifactFile;
+use crate::engine::{Artifact, BuildCx, CaptureSpec};
+use crate::error::{Context, Error, Kind, Result, io_error};
+use crate::host::atomic::{self, Pending};
+use crate::host::qemu_img::{self, Conversion, DiskFormat};
+use crate::ui::event::Unit;
+
+/// Where the image goes and what it becomes; checked.
+#[derive(Debug)]
+pub struct Target {
+    /// Absolute.
+    directory: PathBuf,
+    file_name: String,
+    format: DiskFormat,
+    compress: bool,
+    compact: bool,
+    force: bool,
+}
+
+impl Target {
+    /// Checks what was asked for; an output that exists is refused here already.
+    pub fn of(options: &QemuOptions, spec: &CaptureSpec, cx: &BuildCx) -> Result<Target> {
+        let format = match &spec.format {
+            Some(name) => DiskFormat::parse(name).map_err(|e| e.within("option `format`"))?,
+            None => DiskFormat::Qcow2,
+        };
+        let compress = spec.compress.unwrap_or(false);
+        if compress && !format.compresses() {
+            let name = format.as_str();
+            return Err(Error::new(Kind::Option, format!("option `compress`: {name} images cannot be compressed inside"))
+                .hint("use qcow2 or vmdk, or compress the finished file with artifact:compress{…}"));
+        }
+        let name = spec.name.as_deref().unwrap_or_else(|| options.vm_name(cx));
+        // A build's name may have a path's characters; the user's own name for the file may not.
+        let name = match &spec.name {
+            Some(name) if name.is_empty() || name.contains(['/', '\0']) || name.starts_with('.') => {
+                return Err(Error::new(Kind::Option, format!("option `name`: {name:?} cannot be a file's name")));
+            }
+            _ => name.replace(['/', '\0'], "_"),
+        };
+        let directory = match &spec.output_directory {
+            Some(directory) if directory.as_os_str().is_empty() => {
+                return Err(Error::new(Kind::Option, "option `output_directory`: is empty"));
+            }
+            Some(directory) => cx.settings.resolve(directory),
+            None => cx.settings.resolve(format!("output-{}", cx.build.replace(['/', '\0'], "_"))),
+        };
+        let directory = std::path::absolute(&directory).map_err(|e| io_error("resolve", &directory, e))?;
+        let force = cx.settings.force;
+        if !is_empty_folder(&directory) {
+            atomic::refuse_existing(&directory, force).map_err(|e| e.within("option `output_directory`"))?;
+        }
+        let file_name = format!("{name}.{}", format.as_str());
+        Ok(Target { directory, file_name, format, compress, compact: spec.compact.unwrap_or(true), force })
+    }
+}
+
+fn is_empty_folder(path: &Path) -> bool {
+    std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// Makes the image and its folder, whole or not at all.
+pub async fn capture(shared: &Shared, spec: &CaptureSpec, cx: &BuildCx) -> Result<Artifact> {
+    let target = Target::of(&shared.options, spec, cx)?;
+    let pending = Pending::beside(&target.directory)?;
+    let resource = cx.resources.enter_path("folder", pending.path());
+    let made = make(shared, &target, &pending, cx).await;
+    let committed = match made {
+        Ok(virtual_size) => put_in_place(pending, &target).await.map(|directory| (directory, virtual_size)),
+        Err(error) => {
+            drop(pending);
+            Err(error)
+        }
+    };
+    cx.resources.forget(resource);
+    let (directory, virtual_size) = committed?;
+    let path = directory.join(&target.file_name);
+    let size = std::fs::metadata(&path).map_err(|e| io_error("read", &path, e))?.len();
+    let options = &shared.options;
+    let metadata = BTreeMap::from([
+        ("format".to_owned(), json!(target.format.as_str())),
+        ("virtual_size".to_owned(), json!(virtual_size)),
+        ("architecture".to_owned(), json!(options.architecture())),
+        ("cpus".to_owned(), json!(options.cpus())),
+        ("memory".to_owned(), json!(options.memory_mib())),
+        ("machine_type".to_owned(), json!(options.machine_type())),
+        ("disk_interface".to_owned(), json!(options.disk_interface())),
+        ("net_device".to_owned(), json!(options.net_device())),
+    ]);
+    Ok(Artifact {
+        id: "VM".into(),
+        kind: "image".into(),
+        builder: "qemu".into(),
+        build: cx.build.to_string(),
+        files: vec![ArtifactFile { path, size, digests: Vec::new() }],
+        metadata,
+    })
+}
+
+/// Writes the image into the pending folder and returns the bytes its guest sees.
+async fn make(shared: &Shared, target: &Target, pending: &Pending, cx: &BuildCx) -> Result<u64> {
+    let disk = &shared.disk;
+    let info = qemu_img::info(disk, Some("qcow2")).await?;
+    tokio::fs::create_dir(pending.path()).await.map_err(|e| io_error("create folder", pending.path(), e))?;
+    let to = pending.path().join(&target.file_name);
+    let as_it_is =
+        target.format == DiskFormat::Qcow2 && !target.compact && !target.compress && info.backing_file.is_none();
+    if !as_it_is || tokio::fs::rename(disk, &to).await.is_err() {
+        let progress = cx.ui.progress(format!("writing {}", target.file_name), Some(100), Unit::Percent);
+        let conversion = Conversion {
+            source: disk,
+            source_format: Some("qcow2"),
+            target: &to,
+            format: target.format,
+            compress: target.compress,
+            options: &[],
+        };
+        qemu_img::convert(&conversion, |percent| progress.set(whole(percent))).await?;
+    }
+    tokio::task::spawn_blocking(move || {
+        let file = std::fs::File::open(&to).map_err(|e| io_error("open", &to, e))?;
+        file.sync_all().map_err(|e| io_error("sync", &to, e))
+    })
+    .await
+    .context(Kind::Internal, "syncing the image was interrupted")??;
+    Ok(info.virtual_size)
+}
+
+/// Renames the pending folder to its place. One that is there is put aside first and removed afterwards, so that at
+/// every moment either the old or the new one is whole.
+async fn put_in_place(pending: Pending, target: &Target) -> Result<PathBuf> {
+    let (directory, force) = (target.directory.clone(), target.force);
+    tokio::task::spawn_blocking(move || {
+        let aside = match std::fs::symlink_metadata(&directory) {
+            Ok(_) if is_empty_folder(&directory) => None,
+            Ok(_) if force => Some(Pending::beside(&directory)?),
+            Ok(_) => return atomic::refuse_existing(&directory, false).map(|()| directory),
+            Err(_) => None,
+        };
+        if let Some(aside) = &aside {
+            std::fs::rename(&directory, aside.path()).map_err(|e| io_error("move aside", &directory, e))?;
+        }
+        match pending.commit() {
+            Ok(path) => Ok(path),
+            Err(error) => {
+                if let Some(aside) = &aside {
+                    let _ = std::fs::rename(aside.path(), &directory);
+                }
+                Err(error)
+            }
+        }
+    })
+    .await
+    .context(Kind::Internal, "renaming the output was interrupted")?
+}

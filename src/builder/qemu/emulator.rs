@@ -1,0 +1,128 @@
+//! One QEMU process: started, heard over QMP, its last words kept.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::Command;
+use tokio::sync::broadcast;
+
+use super::qmp::{Event, Qmp};
+use crate::error::{Context, Error, Kind, Result};
+use crate::host::process::Process;
+
+const START_LIMIT: Duration = Duration::from_secs(30);
+const KEPT_LINES: usize = 20;
+
+/// Collects the last lines of a program's output.
+#[derive(Clone, Default)]
+struct Words(Arc<Mutex<VecDeque<String>>>);
+
+impl Words {
+    async fn collect(self, pipe: impl AsyncRead + Unpin) {
+        let mut lines = BufReader::new(pipe).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.push_back(line);
+            if kept.len() > KEPT_LINES {
+                kept.pop_front();
+            }
+        }
+    }
+
+    fn said(&self) -> String {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().cloned().collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// A QEMU that runs; dropping it kills it.
+pub struct Emulator {
+    process: Process,
+    pub qmp: Qmp,
+    words: Words,
+    reader: tokio::task::JoinHandle<()>,
+}
+
+impl Emulator {
+    /// Starts QEMU with its processors stopped, and waits until it answers on its control
+    /// connection. Returns the events to come as well.
+    pub async fn start(binary: &Path, arguments: &[OsString]) -> Result<(Emulator, broadcast::Receiver<Event>)> {
+        let cannot = "cannot make a socket for QEMU";
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().context(Kind::Host, cannot)?;
+        ours.set_nonblocking(true).context(Kind::Host, cannot)?;
+        let ours = UnixStream::from_std(ours).context(Kind::Host, cannot)?;
+        tracing::debug!(binary = %binary.display(), ?arguments, "starting QEMU");
+        let mut command = Command::new(binary);
+        command.args(arguments).stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = Process::spawn(&mut command)?;
+        // The command keeps its end of the socket pair open; QEMU's exit must be seen as the end of the connection.
+        drop(command);
+        let words = Words::default();
+        let reader = match process.child().stderr.take() {
+            Some(pipe) => tokio::spawn(words.clone().collect(pipe)),
+            None => tokio::spawn(async {}),
+        };
+        let opened = tokio::select! {
+            opened = tokio::time::timeout(START_LIMIT, Qmp::open(ours)) => match opened {
+                Ok(opened) => opened.map(Some),
+                Err(_) => Err(Error::new(Kind::Machine, format!("QEMU did not answer within {START_LIMIT:?} of its start"))),
+            },
+            _ = process.wait() => Ok(None),
+        };
+        match opened {
+            Ok(Some((qmp, events))) => Ok((Emulator { process, qmp, words, reader }, events)),
+            Ok(None) | Err(_) => {
+                // What it said explains more than that its connection broke.
+                process.end(Duration::from_millis(200)).await;
+                let _ = tokio::time::timeout(Duration::from_millis(500), reader).await;
+                let said = words.said();
+                let error = match (opened, said.is_empty()) {
+                    (Err(error), true) => error,
+                    (_, true) => Error::new(Kind::Machine, "QEMU ended at once, without a word"),
+                    (_, false) => Error::new(Kind::Machine, format!("QEMU does not start: {said}")),
+                };
+                Err(error.field("stderr", said))
+            }
+        }
+    }
+
+    /// Lets the processors run.
+    pub async fn run(&self) -> Result<()> {
+        self.qmp.execute("cont", serde_json::Value::Null).await.map(drop)
+    }
+
+    pub fn id(&self) -> Option<u32> {
+        self.process.id()
+    }
+
+    /// Waits for QEMU's end. May be dropped and called again.
+    pub async fn wait(&mut self) -> std::io::Result<ExitStatus> {
+        let status = self.process.wait().await?;
+        let _ = tokio::time::timeout(Duration::from_millis(300), &mut self.reader).await;
+        Ok(status)
+    }
+
+    /// Returns the last lines it wrote to its standard error.
+    pub fn said(&self) -> String {
+        self.words.said()
+    }
+
+    /// Ends QEMU and waits for it.
+    pub async fn end(&mut self) {
+        self.process.end(Duration::from_secs(3)).await;
+        self.reader.abort();
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}

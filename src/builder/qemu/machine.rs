@@ -1,0 +1,223 @@
+//! A QEMU machine as the engine sees it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::connect::Login;
+use super::supervisor::Shared;
+use super::{capture, console};
+use crate::engine::machine::Shutdown;
+use crate::engine::{
+    Artifact, BuildCx, CaptureSpec, Command, Communicator, Console, Health, Machine, OutputSink, ResourceId,
+};
+use crate::error::{Error, Kind, Result};
+
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(300);
+/// A guest that is still starting does not hear the power button.
+const PRESS_AGAIN: Duration = Duration::from_secs(4);
+
+/// A running machine.
+pub struct QemuMachine {
+    pub shared: Arc<Shared>,
+    pub login: Login,
+    pub resource: ResourceId,
+    pub cx: BuildCx,
+}
+
+#[async_trait]
+impl Machine for QemuMachine {
+    fn name(&self) -> &str {
+        "qemu"
+    }
+
+    fn id(&self) -> String {
+        let id = self.shared.process_id.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        id.map(|id| id.to_string()).unwrap_or_default()
+    }
+
+    fn address(&self) -> Option<(String, u16)> {
+        Some(("127.0.0.1".into(), *self.shared.port.borrow()))
+    }
+
+    fn user(&self) -> Option<String> {
+        self.login.user()
+    }
+
+    async fn connect(&self, cx: &BuildCx) -> Result<Arc<dyn Communicator>> {
+        let mut health = self.health();
+        let mut port = self.shared.port.subscribe();
+        loop {
+            let now = *port.borrow_and_update();
+            let connection = tokio::select! {
+                biased;
+                error = death(&mut health) => return Err(error),
+                // The machine was started over and listens elsewhere.
+                Ok(()) = port.changed() => continue,
+                connection = self.login.connect(now, cx) => connection?,
+            };
+            self.shared.reached.store(true, Ordering::Release);
+            return Ok(connection);
+        }
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.shared.health.subscribe()
+    }
+
+    fn console(&self) -> Option<&dyn Console> {
+        Some(self)
+    }
+
+    async fn shutdown(&self, request: Shutdown<'_>, cx: &BuildCx) -> Result<()> {
+        let mut health = self.health();
+        if *health.borrow() == Health::Off {
+            return Ok(());
+        }
+        let options = &self.shared.options;
+        let limit =
+            request.timeout.or(options.shutdown_timeout.map(|seconds| seconds.0)).unwrap_or(SHUTDOWN_LIMIT);
+        let command = request.command.or(options.shutdown_command.as_deref());
+        let communicator = match (command, request.communicator) {
+            (Some(_), None) => Some(self.connect(cx).await?),
+            (_, given) => given,
+        };
+        if let Some(communicator) = &communicator {
+            self.login.take_back(communicator.as_ref()).await;
+        }
+        self.shared.going_off.store(true, Ordering::Release);
+        let _progress = cx.ui.progress("shutting down", None, crate::ui::event::Unit::Spinner);
+        let asked = async {
+            match (command, &communicator) {
+                (Some(command), Some(communicator)) => run_command(command, communicator.as_ref()).await,
+                _ => self.press_power_button().await,
+            }
+        };
+        let result = tokio::select! {
+            biased;
+            gone = off(&mut health) => gone,
+            Err(error) = asked => Err(error),
+            () = tokio::time::sleep(limit) => Err(self.still_running(command, limit)),
+        };
+        if result.is_err() {
+            self.shared.going_off.store(false, Ordering::Release);
+        }
+        result
+    }
+
+    async fn capture(&self, spec: &CaptureSpec, cx: &BuildCx) -> Result<Artifact> {
+        match &*self.shared.health.borrow() {
+            Health::Off => {}
+            Health::Running => {
+                return Err(Error::new(Kind::Internal, "the machine must be off before its image is made"));
+            }
+            Health::Dead(why) => return Err(Error::new(Kind::Machine, format!("the machine died: {why}"))),
+        }
+        capture::capture(&self.shared, spec, cx).await
+    }
+
+    fn check_capture(&self, spec: &CaptureSpec, cx: &BuildCx) -> Result<()> {
+        capture::Target::of(&self.shared.options, spec, cx).map(drop)
+    }
+
+    async fn destroy(&self) -> Result<()> {
+        self.cx.resources.release(self.resource).await
+    }
+}
+
+impl QemuMachine {
+    async fn press_power_button(&self) -> Result<()> {
+        loop {
+            // A machine that has just gone takes no commands: its health says so in a moment.
+            if let Ok(qmp) = self.shared.qmp() {
+                let _ = qmp.execute("system_powerdown", serde_json::Value::Null).await;
+            }
+            tokio::time::sleep(PRESS_AGAIN).await;
+        }
+    }
+
+    fn still_running(&self, command: Option<&str>, limit: Duration) -> Error {
+        let lines = self.shared.console_lines(5);
+        let console = match lines.as_slice() {
+            [] => String::new(),
+            lines => format!("; its last console lines:\n    {}", lines.join("\n    ")),
+        };
+        let error =
+            Error::new(Kind::Timeout, format!("the machine was still running {} s after it was shut down{console}", limit.as_secs()));
+        match command {
+            Some(_) => error.hint("a longer `shutdown_timeout`, or a shutdown_command that powers off: `sudo poweroff`"),
+            None => error
+                .hint("does the guest listen to the ACPI power button (systemd-logind, acpid)?")
+                .hint("`shutdown_command = \"sudo poweroff\"` needs no button"),
+        }
+    }
+}
+
+/// Waits until the machine is off; dying on the way is an error.
+async fn off(health: &mut watch::Receiver<Health>) -> Result<()> {
+    match health.wait_for(|health| *health != Health::Running).await.as_deref() {
+        Ok(Health::Dead(why)) => Err(Error::new(Kind::Machine, format!("the machine died: {why}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Waits until the machine cannot be reached any more, and says why.
+async fn death(health: &mut watch::Receiver<Health>) -> Error {
+    match health.wait_for(|health| *health != Health::Running).await.as_deref() {
+        Ok(Health::Dead(why)) => Error::new(Kind::Machine, format!("the machine died: {why}")),
+        _ => Error::new(Kind::Machine, "the machine is off"),
+    }
+}
+
+/// Runs the shutdown command. Losing the connection is how it should end; then, and after a success, this waits forever
+/// for the machine's end to be seen.
+async fn run_command(command: &str, communicator: &dyn Communicator) -> Result<()> {
+    let mut words = Words::default();
+    let ended = communicator.exec(&Command::shell(command), &mut words).await;
+    if let Ok(status) = ended {
+        let code = status.code();
+        // 255 and signals: the shell was ended with everything else.
+        if code != 0 && code < 128 {
+            let said = String::from_utf8_lossy(&words.0).trim().to_owned();
+            let colon = if said.is_empty() { "" } else { ": " };
+            return Err(Error::new(
+                Kind::Command,
+                format!("the shutdown command `{command}` failed with status {code}{colon}{said}"),
+            )
+            .field("status", code)
+            .field("stderr", said));
+        }
+    }
+    std::future::pending().await
+}
+
+/// Keeps the end of what a command wrote.
+#[derive(Default)]
+struct Words(Vec<u8>);
+
+impl OutputSink for Words {
+    fn stdout(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+        let excess = self.0.len().saturating_sub(4096);
+        self.0.drain(..excess);
+    }
+
+    fn stderr(&mut self, bytes: &[u8]) {
+        self.stdout(bytes);
+    }
+}
+
+#[async_trait]
+impl Console for QemuMachine {
+    async fn screenshot(&self, to: &Path) -> Result<()> {
+        console::screenshot(&self.shared.qmp()?, &self.shared.dir, to).await
+    }
+
+    fn serial_tail(&self, lines: usize) -> Vec<String> {
+        self.shared.console_lines(lines)
+    }
+}

@@ -1,0 +1,21 @@
+//! Machines that QEMU runs on this host, from a disk image.
+
+pub mod accelerator;
+mod arguments;
+mod builder;
+mod capture;
+mod cloud_init;
+mod connect;
+mod console;
+mod disk;
+mod emulator;
+mod machine;
+mod options;
+mod probe;
+pub mod qmp;
+mod source;
+mod supervisor;
+mod tail;
+
+pub use builder::{QemuBuilder, boot_options, decode, fields};
+pub use options::{Accelerator, QemuOptions};

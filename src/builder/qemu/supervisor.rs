@@ -1,0 +1,406 @@
+//! The task that owns a machine's QEMU: starts it, watches it, says of what it died, ends it.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{broadcast, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::accelerator::{self, Choice};
+use super::arguments::{self, Plan};
+use super::console;
+use super::disk::{self, Source};
+use super::emulator::Emulator;
+use super::options::QemuOptions;
+use super::qmp::{Event, Qmp};
+use super::tail::Tail;
+use crate::engine::{BuildCx, Health};
+use crate::error::{Error, Kind, Result};
+
+/// How often what the guest and its firmware wrote is looked at.
+const LOOK: Duration = Duration::from_millis(150);
+/// A death is reported within a second, with a picture or without.
+const PICTURE_LIMIT: Duration = Duration::from_millis(600);
+const PICTURES_KEPT: usize = 50;
+const PORT_ATTEMPTS: u32 = 8;
+/// Texts of firmware that has found nothing to boot: SeaBIOS's and EDK II's.
+const NOTHING_TO_BOOT: [&str; 2] = ["No bootable device", "No bootable option or device was found"];
+const PANIC: &str = "Kernel panic - not syncing";
+
+/// What the machine's methods and its supervisor share.
+pub struct Shared {
+    pub name: String,
+    pub options: QemuOptions,
+    pub binary: PathBuf,
+    pub source: Source,
+    /// The machine's private folder.
+    pub dir: PathBuf,
+    pub disk: PathBuf,
+    pub seed: Option<PathBuf>,
+    pub serial_path: PathBuf,
+    pub guest_port: u16,
+    pub health: watch::Sender<Health>,
+    /// The port on 127.0.0.1 that leads to the guest's; 0 before the first start.
+    pub port: watch::Sender<u16>,
+    pub qmp: Mutex<Option<Qmp>>,
+    pub process_id: Mutex<Option<u32>>,
+    pub serial: Mutex<Tail>,
+    pub firmware: Mutex<Tail>,
+    /// Whether rimg asked the guest to go off.
+    pub going_off: AtomicBool,
+    /// Whether the guest ever took a command: from then on starting over would lose work.
+    pub reached: AtomicBool,
+    pub stop: CancellationToken,
+    pub finished: CancellationToken,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub fn qmp(&self) -> Result<Qmp> {
+        lock(&self.qmp).clone().ok_or_else(|| Error::new(Kind::Machine, "QEMU is not running"))
+    }
+
+    /// Returns the last console lines: the serial console's, or before there are any the firmware's.
+    pub fn console_lines(&self, count: usize) -> Vec<String> {
+        let mut serial = lock(&self.serial);
+        serial.poll();
+        let lines = serial.last(count);
+        if !lines.is_empty() {
+            return lines;
+        }
+        let mut firmware = lock(&self.firmware);
+        firmware.poll();
+        firmware.last(count)
+    }
+
+    fn new_lines(&self) -> (Vec<String>, Vec<String>) {
+        (lock(&self.serial).poll(), lock(&self.firmware).poll())
+    }
+
+    async fn start(&self, choice: &Choice, seen: &Path) -> Result<(Emulator, broadcast::Receiver<Event>)> {
+        let mut port = *self.port.borrow();
+        for attempt in 1.. {
+            if port == 0 || attempt > 1 {
+                port = free_port()?;
+            }
+            let plan = Plan {
+                options: &self.options,
+                name: &self.name,
+                choice,
+                dir: &self.dir,
+                disk: &self.disk,
+                disk_format: "qcow2",
+                seed: self.seed.as_deref(),
+                serial: &self.serial_path,
+                firmware: seen,
+                host_port: port,
+                guest_port: self.guest_port,
+            };
+            match Emulator::start(&self.binary, &arguments::build(&plan)).await {
+                // Somebody else took the port between our look and QEMU's.
+                Err(error) if error.message().contains("host forwarding rule") && attempt < PORT_ATTEMPTS => {
+                    tracing::debug!(port, "the port was taken");
+                }
+                Err(error) => return Err(error.hint("`qemuargs` and the hardware options make QEMU's command line")),
+                Ok((emulator, events)) => {
+                    *lock(&self.qmp) = Some(emulator.qmp.clone());
+                    *lock(&self.process_id) = emulator.id();
+                    self.port.send_replace(port);
+                    return Ok((emulator, events));
+                }
+            }
+        }
+        Err(Error::new(Kind::Host, "no free port on 127.0.0.1 was found"))
+    }
+}
+
+/// Returns a port on 127.0.0.1 that was free a moment ago.
+fn free_port() -> Result<u16> {
+    let bound = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    bound.map(|address| address.port()).map_err(|e| Error::new(Kind::Host, "no port on 127.0.0.1 is free").caused_by(e))
+}
+
+/// How the watch over one QEMU ended.
+enum End {
+    /// rimg wants it gone.
+    Stopped,
+    /// The guest went off as it was asked to.
+    Off,
+    /// It died; `exited` tells whether QEMU is gone too, `accelerator` whether that may be what it died of.
+    Dead { why: String, exited: bool, accelerator: bool },
+}
+
+impl End {
+    fn alive(why: impl Into<String>) -> End {
+        End::Dead { why: why.into(), exited: false, accelerator: false }
+    }
+}
+
+/// Runs the machine to its end. `started` hears of the first start.
+pub async fn run(shared: Arc<Shared>, mut choice: Choice, started: oneshot::Sender<Result<()>>, cx: BuildCx) {
+    let _finished = shared.finished.clone().drop_guard();
+    let mut started = Some(started);
+    let firmware_path = shared.dir.join("firmware.log");
+    loop {
+        let begun = async {
+            let (emulator, events) = shared.start(&choice, &firmware_path).await?;
+            emulator.run().await?;
+            Ok((emulator, events))
+        };
+        let begun = tokio::select! {
+            biased;
+            () = shared.stop.cancelled() => {
+                shared.health.send_replace(Health::Off);
+                return;
+            }
+            begun = begun => begun,
+        };
+        let (mut emulator, events) = match begun {
+            Ok(begun) => begun,
+            Err(error) if choice.may_fall_back && blames_accelerator(error.message()) => {
+                choice = fall_back(&shared, &choice, error.message(), &cx).await;
+                continue;
+            }
+            Err(error) => {
+                shared.health.send_replace(Health::Dead(error.full_message()));
+                if let Some(started) = started.take() {
+                    let _ = started.send(Err(error));
+                }
+                return;
+            }
+        };
+        if let Some(started) = started.take() {
+            let _ = started.send(Ok(()));
+        }
+        let end = watch(&shared, &mut emulator, events).await;
+        lock(&shared.process_id).take();
+        match end {
+            End::Stopped | End::Off => {
+                lock(&shared.qmp).take();
+                emulator.end().await;
+                shared.health.send_replace(Health::Off);
+                return;
+            }
+            End::Dead { why, accelerator: true, .. }
+                if choice.may_fall_back && !shared.reached.load(Ordering::Acquire) =>
+            {
+                emulator.end().await;
+                choice = fall_back(&shared, &choice, &why, &cx).await;
+                // What the guest wrote before it died is not to be trusted.
+                if let Err(error) = disk::make(&shared.source, &shared.disk, &shared.options, &cx).await {
+                    shared.health.send_replace(Health::Dead(error.full_message()));
+                    return;
+                }
+            }
+            End::Dead { why, exited, .. } => {
+                let reason = obituary(&shared, &why, (!exited).then_some(&emulator.qmp), &cx).await;
+                shared.health.send_replace(Health::Dead(reason));
+                if !exited {
+                    // Its screen can still be looked at until the machine is removed.
+                    tokio::select! {
+                        () = shared.stop.cancelled() => {}
+                        _ = emulator.wait() => {}
+                    }
+                }
+                lock(&shared.qmp).take();
+                emulator.end().await;
+                return;
+            }
+        }
+    }
+}
+
+async fn fall_back(shared: &Shared, choice: &Choice, why: &str, cx: &BuildCx) -> Choice {
+    let name = choice.accelerator.as_str().to_uppercase();
+    let first = why.lines().next().unwrap_or_default();
+    cx.ui.warn(format!("{name} does not work on this host: {first}; going on with emulation (TCG)"));
+    accelerator::remember(choice, &shared.binary, Some(first.to_owned()), cx).await;
+    Choice::emulation(&shared.options)
+}
+
+/// Tells whether QEMU's words or its end point at the accelerator rather than at the machine's options.
+fn blames_accelerator(words: &str) -> bool {
+    let words = words.to_ascii_lowercase();
+    ["kvm", "hvf", "whpx", "msr", "vcpu", "signal: 6", "signal 6"].iter().any(|mark| words.contains(mark))
+}
+
+async fn watch(shared: &Shared, emulator: &mut Emulator, mut events: broadcast::Receiver<Event>) -> End {
+    let qmp = emulator.qmp.clone();
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut heard = true;
+    let mut guest_went_off = false;
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.stop.cancelled() => return End::Stopped,
+            event = events.recv(), if heard => match event {
+                Ok(event) if event.name == "SHUTDOWN" => {
+                    guest_went_off = event.data.get("guest").and_then(Value::as_bool).unwrap_or(false);
+                }
+                Ok(event) => {
+                    if let Some(end) = judge(&event, &qmp).await {
+                        return end;
+                    }
+                }
+                // Events were lost: look at what they would have said.
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    if let Some(end) = stopped(&qmp).await {
+                        return end;
+                    }
+                }
+                Err(broadcast::error::RecvError::Closed) => heard = false,
+            },
+            status = emulator.wait() => {
+                if !guest_went_off {
+                    // The last events may still be on their way through the channel.
+                    while let Ok(event) = events.try_recv() {
+                        guest_went_off |= event.name == "SHUTDOWN"
+                            && event.data.get("guest").and_then(Value::as_bool).unwrap_or(false);
+                    }
+                }
+                return exited(shared, emulator, status, guest_went_off);
+            }
+            _ = look.tick() => {
+                if let Some(end) = read_console(shared) {
+                    return end;
+                }
+            }
+        }
+    }
+}
+
+async fn judge(event: &Event, qmp: &Qmp) -> Option<End> {
+    match event.name.as_str() {
+        "GUEST_PANICKED" => Some(End::alive("the guest's kernel panicked")),
+        "BLOCK_IO_ERROR" => {
+            let full = event.data.get("nospace").and_then(Value::as_bool).unwrap_or(false);
+            let reason = event.data.get("reason").and_then(Value::as_str).unwrap_or("no reason given");
+            let stops = event.data.get("action").and_then(Value::as_str) == Some("stop");
+            match (full, stops) {
+                (true, _) => Some(End::alive(
+                    "the disk of this host is full: there is no room for what the guest writes; free some space, or \
+                     point TMPDIR at another disk",
+                )),
+                (false, true) => Some(End::alive(format!("the guest's disk failed: {reason}"))),
+                (false, false) => None,
+            }
+        }
+        "STOP" => stopped(qmp).await,
+        _ => None,
+    }
+}
+
+/// Looks why the processors are stopped; rimg itself never stops them for good.
+async fn stopped(qmp: &Qmp) -> Option<End> {
+    match qmp.status().await.ok()?.as_str() {
+        "internal-error" => Some(End::Dead {
+            why: "the accelerator gave up on the guest (QEMU reports `internal-error`)".into(),
+            exited: false,
+            accelerator: true,
+        }),
+        "io-error" => Some(End::alive("the guest's disk failed (QEMU reports `io-error`); is this host's disk full?")),
+        "guest-panicked" => Some(End::alive("the guest's kernel panicked")),
+        _ => None,
+    }
+}
+
+fn exited(
+    shared: &Shared,
+    emulator: &Emulator,
+    status: std::io::Result<std::process::ExitStatus>,
+    guest_went_off: bool,
+) -> End {
+    use std::os::unix::process::ExitStatusExt;
+    let clean = status.as_ref().is_ok_and(|status| status.success());
+    if clean && shared.going_off.load(Ordering::Acquire) {
+        return End::Off;
+    }
+    if clean && guest_went_off {
+        let why = "the guest powered itself off, which rimg had not asked for".to_owned();
+        return End::Dead { why, exited: true, accelerator: false };
+    }
+    let said = emulator.said();
+    let (ended, aborted) = match &status {
+        Ok(status) => match status.signal() {
+            Some(signal) => (format!("QEMU was killed by signal {signal}"), signal == 6),
+            None => (format!("QEMU ended ({status})"), false),
+        },
+        Err(error) => (format!("QEMU is gone ({error})"), false),
+    };
+    let why = if said.is_empty() { ended } else { format!("{ended}: {said}") };
+    End::Dead { exited: true, accelerator: aborted || (!clean && blames_accelerator(&said)), why }
+}
+
+fn read_console(shared: &Shared) -> Option<End> {
+    let (serial, firmware) = shared.new_lines();
+    let nothing = |line: &&String| NOTHING_TO_BOOT.iter().any(|text| line.contains(text));
+    if serial.iter().chain(&firmware).any(|line| nothing(&line)) {
+        let image = shared.source.path.display();
+        return Some(End::alive(format!("the firmware found nothing to boot on {image}")));
+    }
+    // At the start of the line, after the kernel's timestamp at most: a program that prints it is not a panic.
+    let panics = |line: &&String| {
+        let text = line.trim_start();
+        let text = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(text, |(_, text)| text);
+        text.trim_start().starts_with(PANIC)
+    };
+    let line = serial.iter().find(panics)?;
+    Some(End::alive(format!("the guest's kernel panicked: {}", line.trim())))
+}
+
+/// Says of what the machine died, with its last console lines and a picture of its screen.
+async fn obituary(shared: &Shared, why: &str, qmp: Option<&Qmp>, cx: &BuildCx) -> String {
+    let mut text = why.to_owned();
+    let lines = shared.console_lines(8);
+    if !lines.is_empty() {
+        text.push_str("\nthe last console lines:");
+        for line in lines {
+            text.push_str("\n    ");
+            text.push_str(&line);
+        }
+    }
+    if let Some(qmp) = qmp {
+        let picture = picture_path(cx);
+        let drawn = tokio::time::timeout(PICTURE_LIMIT, console::screenshot(qmp, &shared.dir, &picture)).await;
+        match drawn {
+            Ok(Ok(())) => text.push_str(&format!("\nthe screen: {}", picture.display())),
+            Ok(Err(error)) => tracing::debug!(%error, "no picture of a dead machine's screen"),
+            Err(_) => tracing::debug!("no picture of a dead machine's screen in time"),
+        }
+    }
+    text
+}
+
+/// Picks a place for the picture of a dead machine's screen, and makes room for it.
+fn picture_path(cx: &BuildCx) -> PathBuf {
+    let dir = cx.settings.state_dir.join("screenshots");
+    let mut old: Vec<PathBuf> =
+        std::fs::read_dir(&dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    old.sort_by_key(|path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok());
+    for path in old.iter().take(old.len().saturating_sub(PICTURES_KEPT - 1)) {
+        crate::host::atomic::remove(path);
+    }
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    let build: String = cx.build.chars().map(plain).collect();
+    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%3f");
+    dir.join(format!("{build}-{now}.png"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_accelerators_own_words_blame_it() {
+        assert!(blames_accelerator("qemu-system-x86_64: error: failed to set MSR 0x10a to 0x69"));
+        assert!(blames_accelerator("Could not access KVM kernel module: Permission denied"));
+        assert!(!blames_accelerator("-device nonsense: 'nonsense' is not a valid device model name"));
+    }
+}
