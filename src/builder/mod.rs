@@ -1,5 +1,7 @@
 //! The registry of builders: a new one is a folder here and a line in [`REGISTRY`].
 
+pub mod qemu;
+
 use std::sync::Arc;
 
 use crate::engine::{Artifact, Builder, Value};
@@ -21,4 +23,10 @@ pub struct Entry {
 }
 
 /// Every builder there is.
-pub const REGISTRY: &[Entry] = &[];
+pub const REGISTRY: &[Entry] = &[Entry {
+    name: "qemu",
+    class: "rimg.QemuOptions",
+    fields: qemu::fields,
+    boot_options: Some(qemu::boot_options),
+    decode: qemu::decode,
+}];

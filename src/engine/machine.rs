@@ -97,6 +97,12 @@ pub trait Machine: Send + Sync {
     /// platform's power button.
     async fn shutdown(&self, request: Shutdown<'_>, cx: &BuildCx) -> Result<()>;
 
+    /// Checks what `capture` is going to be asked for, while the machine still runs: a wrong format or an output that
+    /// exists must not be found out after the machine is gone.
+    fn check_capture(&self, _spec: &CaptureSpec, _cx: &BuildCx) -> Result<()> {
+        Ok(())
+    }
+
     /// Makes the artifact from the machine, which is off.
     async fn capture(&self, spec: &CaptureSpec, cx: &BuildCx) -> Result<Artifact>;
 

@@ -227,6 +227,10 @@ impl Session {
 
     /// Shuts the machine down if it is still up, makes the artifact, and removes the machine.
     pub async fn finish(&self, spec: &CaptureSpec) -> Result<Artifact> {
+        if let Some(machine) = &self.machine {
+            let named = |e: Error| e.within(format_args!("{}: finish", self.name));
+            machine.check_capture(spec, &self.cx).map_err(named)?;
+        }
         if !self.ended.load(Ordering::Acquire) {
             let timeout = spec.shutdown_timeout.map(|s| s.0);
             self.shutdown(spec.shutdown_command.as_deref(), timeout).await?;

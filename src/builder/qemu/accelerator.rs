@@ -13,7 +13,7 @@ use crate::engine::BuildCx;
 use crate::error::{Error, Kind, Result};
 
 /// How long "does not work" is believed: an update of a module or of the outer hypervisor may have mended it.
-const BELIEF_HOURS: i64 = 24;
+const BELIEF_SECONDS: i64 = 24 * 3600;
 
 /// What a machine is started with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +43,8 @@ struct Finding {
     host: String,
     /// None: it works.
     problem: Option<String>,
-    at: jiff::Timestamp,
+    /// Seconds since 1970.
+    at: i64,
 }
 
 /// One probe at a time in a run; the others then read what it found.
@@ -133,10 +134,10 @@ async fn find_out(
 ) -> Result<(Option<String>, bool)> {
     let _one = PROBING.lock().await;
     let (key, host) = (key(choice, binary), host_identity(binary));
-    let old_age = jiff::SignedDuration::from_hours(BELIEF_HOURS);
+    let now = jiff::Timestamp::now().as_second();
     if let Some(finding) = read(&file(cx)).remove(&key)
         && finding.host == host
-        && (finding.problem.is_none() || jiff::Timestamp::now().duration_since(finding.at) < old_age)
+        && (finding.problem.is_none() || now.saturating_sub(finding.at) < BELIEF_SECONDS)
     {
         return Ok((finding.problem, false));
     }
@@ -155,7 +156,7 @@ pub async fn remember(choice: &Choice, binary: &Path, problem: Option<String>, c
     let (path, key, host) = (file(cx), key(choice, binary), host_identity(binary));
     let written = tokio::task::spawn_blocking(move || {
         let mut findings = read(&path);
-        findings.insert(key, Finding { host, problem, at: jiff::Timestamp::now() });
+        findings.insert(key, Finding { host, problem, at: jiff::Timestamp::now().as_second() });
         if let Some(dir) = path.parent() {
             crate::host::dirs::private(dir)?;
         }

@@ -123,6 +123,7 @@ async fn make(shared: &Shared, target: &Target, pending: &Pending, cx: &BuildCx)
             target: &to,
             format: target.format,
             compress: target.compress,
+            compact: target.compact,
             options: &[],
         };
         qemu_img::convert(&conversion, |percent| progress.set(whole(percent))).await?;

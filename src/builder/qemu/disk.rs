@@ -19,14 +19,17 @@ pub struct Source {
 /// Finds the source image, fetching it where it is a URL.
 pub async fn find(options: &QemuOptions, cx: &BuildCx) -> Result<Source> {
     let path = match &options.source_image {
-        Some(ImageSource::Path(path)) => cx.settings.resolve(path),
+        Some(ImageSource::Path(path)) => {
+            let path = cx.settings.resolve(path);
+            match &options.source_checksum {
+                Some(checksum) => super::source::fetch(&path.display().to_string(), Some(checksum), cx).await?,
+                None => path,
+            }
+        }
         Some(ImageSource::Artifact(artifact)) => ImageSource::artifact_image(artifact)?,
         Some(ImageSource::Url(url)) => super::source::fetch(url, options.source_checksum.as_deref(), cx).await?,
         None => return Err(Error::new(Kind::Option, "option `source_image` is required")),
     };
-    if let (Some(ImageSource::Path(_)), Some(checksum)) = (&options.source_image, &options.source_checksum) {
-        super::source::verify(&path, checksum, cx).await?;
-    }
     let info = qemu_img::info(&path, None).await.map_err(|e| e.within("option `source_image`"))?;
     Ok(Source { path, info })
 }
@@ -60,6 +63,7 @@ pub async fn make(source: &Source, to: &Path, options: &QemuOptions, cx: &BuildC
         target: to,
         format: DiskFormat::Qcow2,
         compress: false,
+        compact: true,
         options: &[],
     };
     qemu_img::convert(&conversion, |percent| progress.set(whole(percent))).await?;

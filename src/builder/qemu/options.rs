@@ -8,6 +8,7 @@ use super::source::{Document, ImageSource};
 use crate::engine::{BuildCx, Bytes, Seconds};
 use crate::error::{Error, Kind, Result, io_error};
 use crate::host::process;
+use crate::media::checksum::Checksum;
 
 /// What makes the guest's processor run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -176,11 +177,11 @@ impl QemuOptions {
                     return Err(wrong("source_image", format!("{} is a folder", path.display())));
                 }
             }
-            Some(ImageSource::Url(url)) => {
+            Some(ImageSource::Url(_)) => {
                 if self.source_checksum.is_none() {
-                    return Err(wrong("source_checksum", format!("is required for {url}")).hint(
-                        "give it as `sha256:…`, as `file:URL` of a checksum file, or say `none` to trust the server",
-                    ));
+                    return Err(wrong("source_checksum", "is required for a download")
+                        .hint("source_checksum = \"sha256:…\", or \"file:URL\" of the publisher's checksum file")
+                        .hint("source_checksum = \"none\" downloads without checking"));
                 }
             }
             Some(ImageSource::Artifact(artifact)) => {
@@ -189,6 +190,9 @@ impl QemuOptions {
                     std::fs::metadata(&path).map_err(|e| missing("source_image", &path, e))?;
                 }
             }
+        }
+        if let Some(checksum) = &self.source_checksum {
+            Checksum::parse(checksum).map_err(|e| e.within("option `source_checksum`"))?;
         }
         if self.cpus() == 0 {
             return Err(wrong("cpus", "expected at least 1, found 0"));

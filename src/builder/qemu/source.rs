@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
-use crate::engine::Artifact;
+use crate::engine::{Artifact, BuildCx};
 use crate::error::{Error, Kind, Result};
+use crate::media::checksum::Checksum;
+use crate::media::download;
 
 /// The value of `source_image`.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +48,15 @@ impl ImageSource {
             .hint("source_image takes what vm:finish() or artifact:convert() returned")
         })
     }
+}
+
+/// Returns the path of what a path or URL names, checked against its checksum.
+pub async fn fetch(source: &str, checksum: Option<&str>, cx: &BuildCx) -> Result<PathBuf> {
+    let checksum = match checksum {
+        Some(text) => Checksum::parse(text).map_err(|e| e.within("option `source_checksum`"))?,
+        None => Checksum::None,
+    };
+    download::fetch(source, &checksum, cx).await.map_err(|e| e.within("option `source_image`"))
 }
 
 impl<'de> Deserialize<'de> for ImageSource {

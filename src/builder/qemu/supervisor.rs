@@ -151,7 +151,7 @@ pub async fn run(shared: Arc<Shared>, mut choice: Choice, started: oneshot::Send
         let begun = async {
             let (emulator, events) = shared.start(&choice, &firmware_path).await?;
             emulator.run().await?;
-            Ok((emulator, events))
+            Ok::<_, Error>((emulator, events))
         };
         let begun = tokio::select! {
             biased;
