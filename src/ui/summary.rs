@@ -160,12 +160,13 @@ impl<O: Write + Send, E: Write + Send> Summary<O, E> {
         let name_width = rows.iter().map(|row| text::width(&row.build)).max().unwrap_or(0);
         for row in rows {
             let name = if several { format!("{}  ", text::pad(&row.build, name_width)) } else { String::new() };
-            let failed = if row.ok { String::new() } else { self.style.bad("  failed") };
-            lines.push(format!(
-                "  {:>8}  {name}{}{failed}",
-                units::seconds(row.seconds),
-                text::truncate(&row.what, 80)
-            ));
+            // What was cut short has no duration of its own.
+            let (took, verdict) = match (row.ok, row.seconds.is_nan()) {
+                (true, _) => (units::seconds(row.seconds), String::new()),
+                (false, false) => (units::seconds(row.seconds), self.style.bad("  failed")),
+                (false, true) => ("-".to_owned(), self.style.dim("  not finished")),
+            };
+            lines.push(format!("  {took:>8}  {name}{}{verdict}", text::truncate(&row.what, 80)));
         }
     }
 
@@ -343,11 +344,21 @@ Slowest operations
         let (out, err) = (Buffer::default(), Buffer::default());
         let error = error_text::report(&crate::error::Error::new(crate::error::Kind::Cancelled, "cancelled"));
         let events = vec![
+            Event::StepStarted { build: "web".into(), id: 1, parent: None, name: "install".into() },
             Event::BuildFinished { build: "web".into(), ok: false, seconds: 1.0, error: Some(error) },
             Event::RunFinished { ok: false, seconds: 2.0 },
         ];
         play(&mut Summary::new(Some(out.clone()), err.clone(), Style::PLAIN, Style::PLAIN), events);
-        assert_eq!(out.text(), "\nBuilds\n  web  cancelled     1.0 s\n\nCancelled after 2.0 s: 0 builds done.\n");
+        let expected = "
+Builds
+  web  cancelled     1.0 s
+
+Steps
+         -  install  not finished
+
+Cancelled after 2.0 s: 0 builds done.
+";
+        assert_eq!(out.text(), expected);
         assert_eq!(err.text(), "");
     }
 }
