@@ -127,6 +127,52 @@ impl<'de> Deserialize<'de> for Scalar {
     }
 }
 
+/// Environment variables: a table, in which `false` takes one away, or a list of `"NAME=value"`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Variables(pub Vec<(String, Option<String>)>);
+
+impl<'de> Deserialize<'de> for Variables {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Variables, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Variables;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table of NAME = value, or a list of \"NAME=value\"")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Variables, A::Error> {
+                let mut variables = Vec::new();
+                while let Some(item) = items.next_element::<String>()? {
+                    match item.split_once('=') {
+                        Some((name, value)) if is_variable(name) => {
+                            variables.push((name.to_owned(), Some(value.to_owned())));
+                        }
+                        _ => return Err(de::Error::invalid_value(de::Unexpected::Str(&item), &"\"NAME=value\"")),
+                    }
+                }
+                Ok(Variables(variables))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Variables, A::Error> {
+                let mut variables = Vec::new();
+                while let Some((name, value)) = entries.next_entry::<String, Scalar>()? {
+                    if !is_variable(&name) {
+                        let expected = &"the name of an environment variable";
+                        return Err(de::Error::invalid_value(de::Unexpected::Str(&name), expected));
+                    }
+                    let value = (value != Scalar::Bool(false)).then(|| value.text().to_owned());
+                    variables.push((name, value));
+                }
+                Ok(Variables(variables))
+            }
+        }
+        deserializer.deserialize_any(V)
+    }
+}
+
+/// Returns whether the system takes it as a variable's name.
+fn is_variable(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['=', '\0'])
+}
+
 /// A file's mode as an octal string: `"0644"`. Lua has no octal numbers, so `644` would not mean what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileMode(pub u32);

@@ -1,6 +1,5 @@
 //! `rimg.exec`: a command on this host, in a process group of its own.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::ExitStatusExt;
@@ -19,7 +18,7 @@ use crate::engine::{BuildCx, ResourceId, Resources, Seconds};
 use crate::error::{Error, Kind, Result};
 use crate::host::process::Process;
 use crate::script::error::{argument_error, lua_error};
-use crate::script::option_types::{ByteString, Scalar};
+use crate::script::option_types::{ByteString, Variables};
 use crate::script::value::{bytes, decode_table, wrong_type};
 use crate::ui::event::Unit;
 use crate::ui::{Stream, Ui};
@@ -36,8 +35,8 @@ const SILENCE: Duration = Duration::from_secs(1);
 pub struct ExecOptions {
     /// The folder to run it in, relative to the script's; default the script's.
     pub cwd: Option<PathBuf>,
-    /// Variables added to the environment; `false` takes one away.
-    pub env: BTreeMap<String, Scalar>,
+    /// Variables added to the environment, as a table or a list of `"NAME=value"`; `false` takes one away.
+    pub env: Variables,
     /// What it reads from its standard input; default nothing.
     pub input: Option<ByteString>,
     /// Whether a status that is not accepted is an error; default true.
@@ -52,7 +51,7 @@ pub struct ExecOptions {
 
 struct Finished {
     status: i32,
-    signal: Option<i32>,
+    signal: Option<String>,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
@@ -79,7 +78,7 @@ pub async fn exec(lua: Lua, (command, options): (mlua::Value, mlua::Value)) -> m
     }
     let result = lua.create_table()?;
     result.raw_set("status", finished.status)?;
-    result.raw_set("signal", finished.signal)?;
+    result.raw_set("signal", finished.signal.as_deref())?;
     result.raw_set("stdout", lua.create_string(finished.stdout)?)?;
     result.raw_set("stderr", lua.create_string(finished.stderr)?)?;
     result.raw_set("ok", accepted)?;
@@ -138,10 +137,10 @@ async fn run(cx: &BuildCx, title: &str, argv: Vec<OsString>, options: &ExecOptio
     let mut command = Command::new(argv.next().unwrap_or_default());
     command.args(argv).current_dir(&cwd).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.stdin(if options.input.is_some() { Stdio::piped() } else { Stdio::null() });
-    for (name, value) in &options.env {
+    for (name, value) in &options.env.0 {
         match value {
-            Scalar::Bool(false) => command.env_remove(name),
-            value => command.env(name, value.text()),
+            None => command.env_remove(name),
+            Some(value) => command.env(name, value),
         };
     }
     let _progress = cx.ui.progress(title, None, Unit::Spinner);
@@ -167,7 +166,7 @@ async fn run(cx: &BuildCx, title: &str, argv: Vec<OsString>, options: &ExecOptio
         status.map_err(|e| Error::new(Kind::Host, format!("{OF}: `{title}`: lost its output")).caused_by(e))?;
     Ok(Finished {
         status: status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(-1),
-        signal: status.signal(),
+        signal: status.signal().map(signal_name),
         stdout: stdout.bytes,
         stderr: stderr.bytes,
     })
@@ -269,6 +268,28 @@ impl<'a> Capture<'a> {
     }
 }
 
+/// Returns a signal's name without `SIG`, or its number where it has none that people know.
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        1 => "HUP",
+        2 => "INT",
+        3 => "QUIT",
+        4 => "ILL",
+        6 => "ABRT",
+        7 => "BUS",
+        8 => "FPE",
+        9 => "KILL",
+        11 => "SEGV",
+        13 => "PIPE",
+        14 => "ALRM",
+        15 => "TERM",
+        24 => "XCPU",
+        25 => "XFSZ",
+        other => return other.to_string(),
+    };
+    name.to_owned()
+}
+
 /// The process's entry among the build's resources, struck out when the process is gone.
 struct Entered {
     resources: Resources,
@@ -309,7 +330,7 @@ fn refused(title: &str, finished: &Finished) -> Error {
     let said = if stderr.trim().is_empty() { &stdout } else { &stderr };
     let lines: Vec<&str> = said.trim().lines().collect();
     let last = lines.get(lines.len().saturating_sub(10)..).unwrap_or_default().join("\n");
-    let how = match finished.signal {
+    let how = match &finished.signal {
         Some(signal) => format!("was killed by signal {signal}"),
         None => format!("ended with status {}", finished.status),
     };
@@ -321,8 +342,8 @@ fn refused(title: &str, finished: &Finished) -> Error {
         .field("status", finished.status)
         .field("stdout", stdout)
         .field("stderr", stderr);
-    match finished.signal {
-        Some(signal) => error.field("signal", signal),
+    match &finished.signal {
+        Some(signal) => error.field("signal", signal.as_str()),
         None if finished.status == 127 => error.hint("the shell did not find the program"),
         None => error,
     }
@@ -356,7 +377,9 @@ mod tests {
             assert(rimg.exec("echo $A$B$C", { env = { A = 1, B = "two", C = true }, quiet = true }).stdout == "1twotrue\n")
             assert(rimg.exec("echo ${HOME-none}", { env = { HOME = false } }).stdout == "none\n")
             assert(rimg.exec("exit 4", { valid_exit_codes = { 0, 4 } }).ok)
-            assert(rimg.exec("kill -9 $$", { check = false }).status == 137)
+            assert(rimg.exec("echo $A-$B", { env = { "A=1=2", "B=" } }).stdout == "1=2-\n")
+            local killed = rimg.exec("kill -9 $$", { check = false })
+            assert(killed.status == 137 and killed.signal == "KILL")
         "#);
         let heard = world.messages();
         assert!(heard.contains(&"stdout out".into()) && heard.contains(&"stderr err".into()), "{heard:?}");
@@ -386,6 +409,9 @@ mod tests {
         assert_eq!(world.err("rimg.exec { 'no-such-program-anywhere' }").kind(), Kind::Host);
         assert_eq!(world.err("rimg.exec('ls', { chek = false })").hints(), ["did you mean `check`?"]);
         assert!(world.err("rimg.exec { 'ls', cwd = '/' }").hints()[0].contains("second table"));
+        assert!(world.err("rimg.exec('x', { env = { 'A' } })").message().contains("expected \"NAME=value\""));
+        assert!(world.err("rimg.exec('x', { env = { ['A=B'] = 1 } })").message().contains("option `env`"));
+        assert!(world.err("rimg.exec('x', { env = 'A=1' })").message().contains("NAME = value"));
         assert!(world.err("rimg.exec(nil)").message().contains("found nil"));
         assert!(world.err("rimg.exec {}").message().contains("expected a string, or a list"));
     }

@@ -154,7 +154,7 @@ async fn read(lua: Lua, file: mlua::Value) -> mlua::Result<LuaString> {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WriteOptions {
-    /// The file's mode; default that of the file it replaces, else 0644 less the umask.
+    /// The file's mode; default that of the file it replaces, else 0666 less the umask.
     pub mode: Option<FileMode>,
 }
 

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::current::current;
 use super::names::Names;
+use crate::engine::options::fields;
 use crate::error::{Error, Kind};
 use crate::host::process;
 use crate::script::error::lua_error;
@@ -36,6 +37,19 @@ pub fn register(lua: &Lua, rimg: &Table) -> mlua::Result<()> {
         .function("which", which)?
         .done()?;
     Ok(())
+}
+
+/// Lists the option structs of these functions, each with the LuaLS class that documents it.
+pub fn classes() -> Vec<(&'static str, &'static [&'static str])> {
+    vec![
+        ("rimg.DecodeOptions", fields::<super::codec::DecodeOptions>()),
+        ("rimg.ExecOptions", fields::<super::exec::ExecOptions>()),
+        ("rimg.FailOptions", fields::<FailOptions>()),
+        ("rimg.FetchOptions", fields::<super::download::DownloadOptions>()),
+        ("rimg.FsWriteOptions", fields::<super::fs::WriteOptions>()),
+        ("rimg.HttpOptions", fields::<super::http::HttpOptions>()),
+        ("rimg.JsonEncodeOptions", fields::<super::json::EncodeOptions>()),
+    ]
 }
 
 /// When this run began: what `rimg.timestamp` says all over it.
@@ -178,6 +192,36 @@ mod tests {
             assert(#rimg.uuid() == 36 and rimg.uuid() ~= rimg.uuid())
         "#);
         assert!(world().err("rimg.isotime('%!')").message().contains("the format \"%!\""));
+    }
+
+    #[test]
+    fn everything_is_annotated_and_what_is_annotated_exists() {
+        let text: String = ["host", "fs", "http", "data"]
+            .map(|name| format!("{}/lua/types/{name}.lua", env!("CARGO_MANIFEST_DIR")))
+            .map(|path| std::fs::read_to_string(path).unwrap())
+            .concat();
+        let annotated = text.lines().filter_map(|line| line.strip_prefix("function rimg.")?.split('(').next());
+        let mut annotated: Vec<String> = annotated.map(str::to_owned).collect();
+        let mut live = Vec::new();
+        let world = world();
+        let rimg: Table = world.lua.globals().get("rimg").unwrap();
+        for (name, value) in rimg.pairs::<String, mlua::Value>().map(Result::unwrap) {
+            match value {
+                mlua::Value::Table(module) => {
+                    let names = module.pairs::<String, mlua::Value>().map(Result::unwrap);
+                    live.extend(names.filter(|(_, v)| v.is_function()).map(|(inner, _)| format!("{name}.{inner}")));
+                }
+                _ => live.push(name),
+            }
+        }
+        annotated.sort();
+        live.sort();
+        assert_eq!(annotated, live);
+        for (class, options) in classes() {
+            let lines = text.lines().skip_while(|line| *line != format!("---@class {class}")).skip(1);
+            let fields = lines.map_while(|line| line.strip_prefix("---@field ")?.split(' ').next());
+            assert_eq!(fields.collect::<Vec<_>>(), options, "{class}");
+        }
     }
 
     #[test]

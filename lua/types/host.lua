@@ -1,0 +1,182 @@
+---@meta
+
+---@class rimg
+local rimg = {}
+
+-- Commands -------------------------------------------------------------------
+
+---What a command on this host gives back.
+---@class rimg.ExecResult
+---@field status integer The exit status; 128 and more for a signal, as a shell reports it.
+---@field signal string? The signal that killed it, without `SIG`.
+---@field stdout string What it wrote, with its line ends.
+---@field stderr string What it wrote to standard error.
+---@field ok boolean Whether the status is an accepted one.
+
+---@class rimg.ExecOptions
+---@field cwd string? The folder it runs in, relative to the script's folder. Default: the script's folder.
+---@field env (table<string, string|number|boolean>|string[])? Variables added to the environment: a table, in which `false` takes one away, or a list of `"NAME=value"`.
+---@field input string? What it reads from its standard input. Default: nothing.
+---@field check boolean? Whether a status that is not accepted raises an error of kind `command` with `status`, `stdout` and `stderr`. Default: true.
+---@field valid_exit_codes integer[]? The accepted exit statuses. Default: 0 alone.
+---@field timeout rimg.Duration? How long it may take; then it is ended and an error of kind `timeout` is raised. Default: no limit.
+---@field quiet boolean? Whether its output is captured without being shown. Default: false.
+
+---Runs a command on this host and waits for it: text for `/bin/sh -c`, or a list of a program and its arguments, which
+---no shell sees. It is killed with all its children when the build is cancelled. `rimg check` does not run it, and
+---answers status 0 without output.
+---
+---```lua
+---local commit = rimg.exec("git rev-parse HEAD").stdout:gsub("%s+$", "")
+---rimg.exec({ "tar", "-cf", out, dir }, { timeout = "5m" })
+---```
+---@async
+---@param command string|(string|number)[]
+---@param options? rimg.ExecOptions
+---@return rimg.ExecResult
+function rimg.exec(command, options) end
+
+---Returns the full path of a program as `PATH` finds it, or nil. A name with a slash is a path, relative to the
+---script's folder.
+---@param name string
+---@return string?
+function rimg.which(name) end
+
+---Returns an environment variable of rimg itself, or the default when it is not set.
+---@param name string
+---@param default? any Default: nil.
+---@return any
+function rimg.env(name, default) end
+
+---@class rimg.GitState
+---@field commit string? The whole commit id; nil before the first commit.
+---@field short string? Its first seven digits.
+---@field branch string? The branch; nil when no branch is checked out.
+---@field tag string? A tag of exactly this commit.
+---@field dirty boolean Whether tracked files have changes that are not committed.
+
+---Returns what the script's folder is at in git, or nil when it is not in a repository or git is not installed.
+---@async
+---@return rimg.GitState?
+function rimg.git() end
+
+-- Downloads ------------------------------------------------------------------
+
+---@class rimg.FetchOptions
+---@field url string What to download: `http`, `https`, `file:`, or a path relative to the script's folder.
+---@field checksum string What it must be: `"sha256:HEX"` (md5, sha1, sha224, sha256, sha384, sha512, blake3), a digest alone, `"file:URL"` of a checksum file, or `"none"`.
+---@field to string? Where a copy goes, relative to the script's folder. Default: no copy, the cached file's path is returned.
+
+---Downloads a file once, checks it, and keeps it in the cache. Returns the path of the file; do not change the file when
+---it is the cache's.
+---@async
+---@param options rimg.FetchOptions
+---@return string path
+function rimg.download(options) end
+
+-- Text -----------------------------------------------------------------------
+
+---Renders a Jinja template: `{{ name }}`, `{% if x %}…{% endif %}`, `{% for x in list %}…{% endfor %}`, `{{ x | default("y") }}`.
+---A name that `vars` does not have is an error with its line.
+---@param text string
+---@param vars? table<string, any> Plain data. Default: no variables.
+---@return string
+function rimg.template(text, vars) end
+
+---`rimg.base64`: bytes as text.
+rimg.base64 = {}
+
+---Encodes bytes with the standard alphabet and padding.
+---@param value string
+---@return string
+function rimg.base64.encode(value) end
+
+---Decodes the standard or the URL alphabet, with or without padding; white space is passed over.
+---@param text string
+---@return string
+function rimg.base64.decode(text) end
+
+---`rimg.hash`: digests in lower-case hexadecimal.
+rimg.hash = {}
+
+---@alias rimg.HashAlgorithm "md5"|"sha1"|"sha224"|"sha256"|"sha384"|"sha512"|"blake3"
+
+---Returns the digest of a file.
+---@async
+---@param path string Relative to the script's folder.
+---@param algorithm? rimg.HashAlgorithm Default: `sha256`.
+---@return string
+function rimg.hash.file(path, algorithm) end
+
+---@param value string
+---@return string
+function rimg.hash.md5(value) end
+
+---@param value string
+---@return string
+function rimg.hash.sha1(value) end
+
+---@param value string
+---@return string
+function rimg.hash.sha224(value) end
+
+---@param value string
+---@return string
+function rimg.hash.sha256(value) end
+
+---@param value string
+---@return string
+function rimg.hash.sha384(value) end
+
+---@param value string
+---@return string
+function rimg.hash.sha512(value) end
+
+---@param value string
+---@return string
+function rimg.hash.blake3(value) end
+
+-- Time and names -------------------------------------------------------------
+
+---Returns when the run began, in whole seconds since 1970; the same value all over a run.
+---@return integer
+function rimg.timestamp() end
+
+---Returns when the run began, in UTC, formatted as for `strftime` (`"%Y-%m-%d"`), or, in a format without a percent sign,
+---as Packer's Go layout (`"2006-01-02"`).
+---@param format? string Default: RFC 3339 to the second, `2024-05-01T10:00:00Z`.
+---@return string
+function rimg.isotime(format) end
+
+---Returns a new random UUID (version 4).
+---@return string
+function rimg.uuid() end
+
+-- Messages and failure -------------------------------------------------------
+
+---`rimg.log`: messages in the run's output. Several values are joined by spaces; a table is shown as its JSON.
+rimg.log = {}
+
+---Shows a message when more than usual is asked for.
+---@param ... any
+function rimg.log.debug(...) end
+
+---Shows a message.
+---@param ... any
+function rimg.log.info(...) end
+
+---Shows a warning.
+---@param ... any
+function rimg.log.warn(...) end
+
+---Shows an error message. The run goes on: `rimg.fail` ends it.
+---@param ... any
+function rimg.log.error(...) end
+
+---@class rimg.FailOptions
+---@field hint (string|string[])? What to do about it. Default: nothing.
+
+---Raises an error of kind `script`.
+---@param message string
+---@param options? rimg.FailOptions
+function rimg.fail(message, options) end
