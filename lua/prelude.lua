@@ -233,4 +233,14 @@ function flow.apply(machine, provisioner, options)
   return settle(native.step(name or native.function_name(fn), trampoline, fn, machine))
 end
 
+-- artifact:boot: a throwaway machine under one step, gone whatever its test does.
+function flow.boot(launch, test)
+  return flow.step("smoke test", function()
+    local machine = launch()
+    local results = pack(trampoline(test, machine))
+    machine:destroy()
+    return settle(unpack(results, 1, results.n))
+  end)
+end
+
 return { trampoline = trampoline, flow = flow }

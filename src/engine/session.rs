@@ -249,6 +249,16 @@ impl Session {
         Ok(artifact)
     }
 
+    /// Removes the machine without making anything of it. Idempotent.
+    pub async fn destroy(&self) -> Result<()> {
+        self.disconnect().await;
+        self.ended.store(true, Ordering::Release);
+        match &self.machine {
+            Some(machine) => machine.destroy().await,
+            None => Ok(()),
+        }
+    }
+
     /// Returns the console or an error that says the machine has none.
     pub fn console(&self) -> Result<&dyn super::machine::Console> {
         self.live()?.console().ok_or_else(|| Error::new(Kind::Unsupported, format!("{} has no console", self.name)))

@@ -81,6 +81,15 @@ impl ShellOptions {
         match value {
             Value::Str(text) => Ok(ShellOptions::text(text)),
             Value::List(lines) => options::decode("vm:shell", Value::Map(vec![("inline".into(), Value::List(lines))])),
+            Value::Map(entries) => {
+                // `{ "echo hi", sudo = true }`: positional entries are inline lines.
+                let is_line = |(name, _): &(String, Value)| name.parse::<u32>().is_ok();
+                let (lines, mut named): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_line);
+                if !lines.is_empty() {
+                    named.push(("inline".into(), Value::List(lines.into_iter().map(|(_, line)| line).collect())));
+                }
+                options::decode("vm:shell", Value::Map(named))
+            }
             other => options::decode("vm:shell", other),
         }
     }
@@ -425,6 +434,9 @@ mod tests {
         let line = || Value::Str("echo".into());
         assert_eq!(ShellOptions::from_value(line()).unwrap().inline, ["echo"]);
         assert_eq!(ShellOptions::from_value(Value::List(vec![line(), line()])).unwrap().inline, ["echo", "echo"]);
+        let mixed = Value::Map(vec![("1".into(), line()), ("sudo".into(), Value::Bool(true))]);
+        let mixed = ShellOptions::from_value(mixed).unwrap();
+        assert_eq!((mixed.inline, mixed.sudo), (vec!["echo".to_owned()], true));
         let table = Value::Map(vec![("skript".into(), line())]);
         assert_eq!(ShellOptions::from_value(table).unwrap_err().hints(), ["did you mean `script`?"]);
         assert!(ShellOptions::from_value(Value::Int(3)).is_err());

@@ -1,0 +1,192 @@
+//! The artifact object, and `rimg.artifact`.
+
+use mlua::{AnyUserData, Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
+
+use crate::artifact;
+use crate::builder;
+use crate::engine::{Artifact, BuildCx, Value as Data};
+use crate::error::{Error, Kind, Result};
+use crate::script::error::{IntoLuaResult, argument_error};
+use crate::script::runtime::unknown_name;
+use crate::script::state;
+use crate::script::value::{self, VALUE_METHOD};
+
+/// What a build leaves, in a script's hands.
+#[derive(Clone)]
+pub struct ArtifactHandle {
+    pub artifact: Artifact,
+    /// The builder and the options of the machine it was captured from, for booting it again.
+    pub origin: Option<Origin>,
+}
+
+/// How the machine that an artifact comes from was made.
+#[derive(Clone)]
+pub struct Origin {
+    pub builder: &'static builder::Entry,
+    pub options: Data,
+}
+
+const NAMES: &[&str] = &[
+    "id", "kind", "builder", "build", "files", "metadata", "path", "checksum", "compress", "convert", "vagrant",
+    "manifest", "boot", "destroy",
+];
+
+impl ArtifactHandle {
+    /// The same machine's next artifact.
+    fn next(&self, artifact: Artifact) -> ArtifactHandle {
+        ArtifactHandle { artifact, origin: self.origin.clone() }
+    }
+}
+
+/// Where post-processing happens: the build that asks for it.
+fn surroundings(lua: &Lua) -> mlua::Result<BuildCx> {
+    let state = state::of(lua)?;
+    state.begin_work();
+    Ok(state.current())
+}
+
+fn arguments(args: Value) -> Data {
+    match args {
+        Value::Nil => Data::Map(Vec::new()),
+        other => value::from_lua(&other),
+    }
+}
+
+/// Registers a post-processing method: decode, work, announce.
+macro_rules! post_processor {
+    ($methods:ident, $name:literal, $decode:expr, $work:path) => {
+        $methods.add_async_method($name, async |lua, handle, args: Value| {
+            let handle: ArtifactHandle = handle.clone();
+            let cx = surroundings(&lua)?;
+            let options = $decode(arguments(args)).into_lua_result()?;
+            let work = cx.scope.run($work(&handle.artifact, options, &cx));
+            let artifact =
+                super::operation::post_process($name, &handle.artifact, &cx, work).await.into_lua_result()?;
+            Ok(handle.next(artifact))
+        });
+    };
+}
+
+impl UserData for ArtifactHandle {
+    fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
+        fields.add_field_method_get("id", |_, this| Ok(this.artifact.id.clone()));
+        fields.add_field_method_get("kind", |_, this| Ok(this.artifact.kind.clone()));
+        fields.add_field_method_get("builder", |_, this| Ok(this.artifact.builder.clone()));
+        fields.add_field_method_get("build", |_, this| Ok(this.artifact.build.clone()));
+        fields.add_field_method_get("path", |_, this| {
+            Ok(this.artifact.image_path().map(|path| path.display().to_string()))
+        });
+        fields.add_field_method_get("files", |lua, this| {
+            let json = serde_json::to_value(&this.artifact.files).map_err(mlua::Error::external)?;
+            value::json_to_lua(lua, &json)
+        });
+        fields.add_field_method_get("metadata", |lua, this| {
+            let json = serde_json::to_value(&this.artifact.metadata).map_err(mlua::Error::external)?;
+            value::json_to_lua(lua, &json)
+        });
+    }
+
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        post_processor!(
+            methods,
+            "checksum",
+            artifact::checksum::ChecksumOptions::from_value,
+            artifact::checksum::checksum
+        );
+        post_processor!(
+            methods,
+            "compress",
+            artifact::compress::CompressOptions::from_value,
+            artifact::compress::compress
+        );
+        post_processor!(methods, "convert", artifact::convert::ConvertOptions::from_value, artifact::convert::convert);
+        post_processor!(methods, "vagrant", artifact::vagrant::VagrantOptions::from_value, artifact::vagrant::vagrant);
+        post_processor!(
+            methods,
+            "manifest",
+            artifact::manifest::ManifestOptions::from_value,
+            artifact::manifest::manifest
+        );
+        methods.add_async_method("destroy", async |lua, handle, ()| {
+            let (artifact, cx) = (handle.artifact.clone(), surroundings(&lua)?);
+            artifact::files::destroy(&artifact, &cx).await.into_lua_result()
+        });
+        methods.add_async_method("boot", async |lua, handle, args: MultiValue| {
+            let handle: ArtifactHandle = handle.clone();
+            boot(lua, handle, args).await
+        });
+        methods.add_meta_method(VALUE_METHOD, |lua, this, ()| {
+            let json = serde_json::to_value(&this.artifact).map_err(mlua::Error::external)?;
+            value::json_to_lua(lua, &json)
+        });
+        methods.add_meta_method("__tostring", |_, this, ()| {
+            let what = this.artifact.image_path().map_or(this.artifact.id.clone(), |path| path.display().to_string());
+            Ok(format!("{} {what}", this.artifact.kind))
+        });
+        methods.add_meta_method("__index", |_, _, name: String| -> mlua::Result<Value> {
+            let names: Vec<String> = NAMES.iter().map(|name| (*name).to_owned()).collect();
+            Err(unknown_name("an artifact", &name, &names))
+        });
+    }
+}
+
+/// `artifact:boot([options,] fn)`: runs `fn` on a throwaway machine made from the artifact, which stays as it is.
+async fn boot(lua: Lua, handle: ArtifactHandle, args: MultiValue) -> mlua::Result<ArtifactHandle> {
+    let mut args = args.into_iter();
+    let (options, body) = match (args.next(), args.next()) {
+        (Some(Value::Function(body)), None | Some(Value::Nil)) => (Data::Map(Vec::new()), body),
+        (Some(options @ Value::Table(_)), Some(Value::Function(body))) => (value::from_lua(&options), body),
+        _ => return Err(argument_error("artifact:boot", "expected boot(function) or boot(options, function)")),
+    };
+    surroundings(&lua)?;
+    let (entry, options) = boot_options(&handle, options).into_lua_result()?;
+    let launch = lua.create_async_function(move |lua, ()| {
+        let options = options.clone();
+        async move { super::builders::launch(&lua, entry, options).await }
+    })?;
+    let flow = state::of(&lua)?.flow.get().cloned().ok_or_else(|| mlua::Error::runtime("the prelude is not loaded"))?;
+    flow.get::<mlua::Function>("boot")?.call_async::<()>((launch, body)).await?;
+    Ok(handle)
+}
+
+/// Finds the builder that can boot an artifact, and its options: the origin's, adapted, with the script's over them.
+fn boot_options(handle: &ArtifactHandle, over: Data) -> Result<(&'static builder::Entry, Data)> {
+    let entry = match &handle.origin {
+        Some(origin) => Some(origin.builder),
+        None => builder::REGISTRY.iter().find(|entry| entry.boot_options.is_some()),
+    };
+    let Some((entry, adapt)) = entry.and_then(|entry| entry.boot_options.map(|adapt| (entry, adapt))) else {
+        let message = format!(
+            "artifact:boot: no builder here can boot a {} made by {}",
+            handle.artifact.kind, handle.artifact.builder
+        );
+        return Err(Error::new(Kind::Unsupported, message));
+    };
+    let origin = handle.origin.as_ref().map(|origin| origin.options.clone()).unwrap_or(Data::Map(Vec::new()));
+    let mut options = match adapt(origin, &handle.artifact)? {
+        Data::Map(entries) => entries,
+        _ => Vec::new(),
+    };
+    if let Data::Map(over) = over {
+        options.retain(|(name, _)| !over.iter().any(|(other, _)| other == name));
+        options.extend(over);
+    }
+    Ok((entry, Data::Map(options)))
+}
+
+async fn from_files(lua: Lua, args: Value) -> mlua::Result<AnyUserData> {
+    let cx = surroundings(&lua)?;
+    let options = artifact::files::FilesOptions::from_value(arguments(args)).into_lua_result()?;
+    let artifact = artifact::files::files(options, &cx).await.into_lua_result()?;
+    lua.create_userdata(ArtifactHandle { artifact, origin: None })
+}
+
+/// Adds `artifact` to the `rimg` table.
+pub fn register(lua: &Lua, rimg: &Table) -> mlua::Result<()> {
+    rimg.set("artifact", lua.create_async_function(from_files)?)
+}
+
+/// Returns the names an artifact has, for the annotation test.
+pub fn names() -> &'static [&'static str] {
+    NAMES
+}

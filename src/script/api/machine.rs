@@ -1,0 +1,222 @@
+//! The machine object: every operation of a machine is a method.
+
+use std::sync::Arc;
+
+use mlua::{Lua, MultiValue, UserData, UserDataFields, UserDataMethods, Value};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::artifact::{ArtifactHandle, Origin};
+use crate::engine::{CaptureSpec, Line, Seconds, Session};
+use crate::provisioner;
+use crate::provisioner::shell::ShellOptions;
+use crate::script::error::{IntoLuaResult, argument_error};
+use crate::script::runtime::unknown_name;
+use crate::script::{state, value};
+
+/// A machine in a script's hands.
+pub struct MachineHandle {
+    session: Arc<Session>,
+    origin: Option<Origin>,
+}
+
+impl MachineHandle {
+    pub fn new(session: Session, origin: Option<Origin>) -> MachineHandle {
+        MachineHandle { session: Arc::new(session), origin }
+    }
+}
+
+/// The options of `vm:shutdown`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShutdownOptions {
+    /// The command that shuts it down, in place of the builder's `shutdown_command`.
+    pub command: Option<String>,
+    /// How long it may take.
+    pub timeout: Option<Seconds>,
+}
+
+const NAMES: &[&str] = &[
+    "name",
+    "host",
+    "port",
+    "user",
+    "id",
+    "run",
+    "shell",
+    "upload",
+    "download",
+    "write",
+    "read",
+    "template",
+    "reboot",
+    "facts",
+    "apply",
+    "breakpoint",
+    "screenshot",
+    "shutdown",
+    "finish",
+    "destroy",
+];
+
+/// Decodes the option table of a method.
+fn options<T: DeserializeOwned>(method: &str, table: Option<Value>) -> mlua::Result<T> {
+    value::decode_table(method, &table.unwrap_or(Value::Nil))
+}
+
+/// Takes a command: a line for the shell, or a list of a program and its arguments.
+fn line(value: Value) -> mlua::Result<Line> {
+    match &value {
+        Value::Table(table) => {
+            let argv = table.sequence_values::<String>().collect::<mlua::Result<Vec<_>>>();
+            argv.map(Line::Argv).map_err(|_| argument_error("vm:run", "the command's arguments must be strings"))
+        }
+        other => value::string("vm:run", "the command", other).map(Line::Shell),
+    }
+}
+
+/// Gives a result to Lua as a table of its fields.
+fn answer<T: serde::Serialize>(lua: &Lua, result: &T) -> mlua::Result<Value> {
+    let json = serde_json::to_value(result).map_err(mlua::Error::external)?;
+    value::json_to_lua(lua, &json)
+}
+
+impl UserData for MachineHandle {
+    fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
+        fields.add_field_method_get("name", |_, this| Ok(this.session.name().to_owned()));
+        fields.add_field_method_get("host", |_, this| {
+            Ok(this.session.machine().and_then(|machine| machine.address()).map(|(host, _)| host))
+        });
+        fields.add_field_method_get("port", |_, this| {
+            Ok(this.session.machine().and_then(|machine| machine.address()).map(|(_, port)| port))
+        });
+        fields.add_field_method_get("user", |_, this| Ok(this.session.machine().and_then(|machine| machine.user())));
+        fields.add_field_method_get("id", |_, this| Ok(this.session.machine().map(|machine| machine.id())));
+    }
+
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        commands(methods);
+        files(methods);
+        power(methods);
+        methods.add_async_method("facts", async |lua, this, ()| {
+            let session = this.session.clone();
+            drop(this);
+            answer(&lua, &provisioner::facts::facts(&session).await.into_lua_result()?)
+        });
+        methods.add_async_method("screenshot", async |_, this, path: Value| {
+            let (session, path) = (this.session.clone(), value::path("vm:screenshot", "the picture's path", &path)?);
+            drop(this);
+            let written = provisioner::screenshot::screenshot(&session, &path).await.into_lua_result()?;
+            Ok(written.display().to_string())
+        });
+        methods.add_async_method("breakpoint", async |_, this, args: Value| {
+            let session = this.session.clone();
+            drop(this);
+            let options = super::builders::options(args);
+            let options = provisioner::breakpoint::BreakpointOptions::from_value(options).into_lua_result()?;
+            provisioner::breakpoint::breakpoint(&session, options).await.into_lua_result()
+        });
+        methods.add_async_function("apply", async |lua: Lua, args: MultiValue| {
+            let flow = state::of(&lua)?.flow.get().cloned();
+            let flow = flow.ok_or_else(|| mlua::Error::runtime("the prelude is not loaded"))?;
+            flow.get::<mlua::Function>("apply")?.call_async::<MultiValue>(args).await
+        });
+        methods.add_meta_method("__tostring", |_, this, ()| Ok(format!("machine {}", this.session.name())));
+        methods.add_meta_method("__index", |_, _, name: String| -> mlua::Result<Value> {
+            let names: Vec<String> = NAMES.iter().map(|name| (*name).to_owned()).collect();
+            Err(unknown_name("a machine", &name, &names))
+        });
+    }
+}
+
+fn commands<M: UserDataMethods<MachineHandle>>(methods: &mut M) {
+    methods.add_async_method("run", async |lua, this, (command, table): (Value, Option<Value>)| {
+        let (session, line, options) = (this.session.clone(), line(command)?, options("vm:run", table)?);
+        drop(this);
+        answer(&lua, &provisioner::run::run(&session, line, options).await.into_lua_result()?)
+    });
+    methods.add_async_method("shell", async |lua, this, args: Value| {
+        let session = this.session.clone();
+        drop(this);
+        let options = ShellOptions::from_value(value::from_lua(&args)).into_lua_result()?;
+        answer(&lua, &provisioner::shell::shell(&session, options).await.into_lua_result()?)
+    });
+}
+
+fn files<M: UserDataMethods<MachineHandle>>(methods: &mut M) {
+    methods.add_async_method("upload", async |_, this, (from, to, table): (Value, Value, Option<Value>)| {
+        let session = this.session.clone();
+        drop(this);
+        let from = value::path("vm:upload", "the source", &from)?.to_string_lossy().into_owned();
+        let to = value::string("vm:upload", "the target", &to)?;
+        provisioner::upload::upload(&session, &from, &to, &options("vm:upload", table)?).await.into_lua_result()
+    });
+    methods.add_async_method("download", async |_, this, (from, to, table): (Value, Value, Option<Value>)| {
+        let session = this.session.clone();
+        drop(this);
+        let from = value::string("vm:download", "the source", &from)?;
+        let to = value::path("vm:download", "the target", &to)?.to_string_lossy().into_owned();
+        provisioner::download::download(&session, &from, &to, &options("vm:download", table)?).await.into_lua_result()
+    });
+    methods.add_async_method("write", async |_, this, (path, content, table): (Value, Value, Option<Value>)| {
+        let session = this.session.clone();
+        drop(this);
+        let path = value::string("vm:write", "the path", &path)?;
+        let content = value::bytes("vm:write", "the content", &content)?;
+        provisioner::write::write(&session, &path, &content, &options("vm:write", table)?).await.into_lua_result()
+    });
+    methods.add_async_method("read", async |lua, this, (path, table): (Value, Option<Value>)| {
+        let session = this.session.clone();
+        drop(this);
+        let path = value::string("vm:read", "the path", &path)?;
+        let content = provisioner::write::read(&session, &path, &options("vm:read", table)?).await.into_lua_result()?;
+        lua.create_string(content)
+    });
+    methods.add_async_method(
+        "template",
+        async |_, this, (from, to, vars, table): (Value, Value, Value, Option<Value>)| {
+            let session = this.session.clone();
+            drop(this);
+            let from = value::path("vm:template", "the source", &from)?.to_string_lossy().into_owned();
+            let to = value::string("vm:template", "the target", &to)?;
+            let vars = value::to_json(&super::builders::options(vars))
+                .map_err(|e| argument_error("vm:template", format_args!("vars{e}")))?;
+            provisioner::template::template(&session, &from, &to, &vars, &options("vm:template", table)?)
+                .await
+                .into_lua_result()
+        },
+    );
+}
+
+fn power<M: UserDataMethods<MachineHandle>>(methods: &mut M) {
+    methods.add_async_method("reboot", async |_, this, table: Option<Value>| {
+        let session = this.session.clone();
+        drop(this);
+        provisioner::power::reboot(&session, options("vm:reboot", table)?).await.into_lua_result()
+    });
+    methods.add_async_method("shutdown", async |_, this, table: Option<Value>| {
+        let session = this.session.clone();
+        drop(this);
+        let options: ShutdownOptions = options("vm:shutdown", table)?;
+        session.shutdown(options.command.as_deref(), options.timeout.map(|s| s.0)).await.into_lua_result()
+    });
+    methods.add_async_method("finish", async |lua, this, table: Option<Value>| {
+        let (session, origin) = (this.session.clone(), this.origin.clone());
+        drop(this);
+        let mut spec: CaptureSpec = options("vm:finish", table)?;
+        let settings = state::of(&lua)?.settings.clone();
+        spec.output_directory = spec.output_directory.map(|path| settings.resolve(path));
+        let artifact = session.finish(&spec).await.into_lua_result()?;
+        lua.create_userdata(ArtifactHandle { artifact, origin })
+    });
+    methods.add_async_method("destroy", async |_, this, ()| {
+        let session = this.session.clone();
+        drop(this);
+        session.destroy().await.into_lua_result()
+    });
+}
+
+/// Returns the names a machine has, for the annotation test.
+pub fn names() -> &'static [&'static str] {
+    NAMES
+}
