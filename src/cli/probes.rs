@@ -120,6 +120,10 @@ fn accelerator() -> Check {
         let hint = "without KVM machines run under TCG, several times slower: enable virtualisation, or nest it";
         return check(Status::Warning, "TCG (there is no /dev/kvm)".into(), Some(hint));
     }
+    if let Some(problem) = remembered_problem() {
+        let hint = "an earlier build found that out; it is tried again after a reboot, an update of QEMU, or a day";
+        return check(Status::Warning, format!("TCG (KVM does not work here: {problem})"), Some(hint));
+    }
     match std::fs::File::options().read(true).write(true).open(kvm) {
         Ok(_) => {
             check(Status::Ok, "KVM (/dev/kvm opens; a build that finds it does not work goes on with TCG)".into(), None)
@@ -129,6 +133,26 @@ fn accelerator() -> Check {
             check(Status::Warning, format!("TCG (cannot open /dev/kvm: {error})"), Some(hint))
         }
     }
+}
+
+/// Returns what an earlier build found wrong with KVM since this host was started.
+fn remembered_problem() -> Option<String> {
+    let text = std::fs::read_to_string(dirs::state().ok()?.join("accelerators.json")).ok()?;
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    kvm_problem_in(&text, boot.trim())
+}
+
+/// Returns the problem of the last finding about KVM in this boot of the host.
+fn kvm_problem_in(findings: &str, boot: &str) -> Option<String> {
+    let findings: serde_json::Map<String, serde_json::Value> = serde_json::from_str(findings).ok()?;
+    let text = |finding: &serde_json::Value, field: &str| finding.get(field)?.as_str().map(str::to_owned);
+    findings
+        .iter()
+        .filter(|(key, finding)| {
+            key.starts_with("kvm ") && text(finding, "host").is_some_and(|host| host.contains(boot))
+        })
+        .max_by_key(|(_, finding)| text(finding, "at"))
+        .and_then(|(_, finding)| text(finding, "problem"))
 }
 
 fn agent() -> Check {
@@ -241,6 +265,18 @@ mod tests {
         ] {
             assert_eq!(version_in(said).as_deref(), version, "{said}");
         }
+    }
+
+    #[test]
+    fn what_builds_found_out_about_kvm_is_read() {
+        let findings = r#"{
+            "kvm host /usr/bin/qemu": { "host": "6.1 boot-1 10-20 0", "problem": null, "at": "2026-01-01T00:00:00Z" },
+            "kvm max /usr/bin/qemu": { "host": "6.1 boot-1 10-20 0", "problem": "it stopped", "at": "2026-01-02T00:00:00Z" },
+            "tcg max /usr/bin/qemu": { "host": "6.1 boot-1 10-20 0", "problem": "other", "at": "2026-01-03T00:00:00Z" }
+        }"#;
+        assert_eq!(kvm_problem_in(findings, "boot-1").as_deref(), Some("it stopped"));
+        assert_eq!(kvm_problem_in(findings, "boot-2"), None);
+        assert_eq!(kvm_problem_in("[1]", "boot-1"), None);
     }
 
     #[test]

@@ -101,6 +101,14 @@ impl Active {
         parts.join("  ")
     }
 
+    /// Returns the one number that says most, for where there is no room for [`Active::numbers`].
+    pub fn short_number(&self, now: Instant) -> String {
+        match self.fraction() {
+            Some(fraction) => format!("{:.0}%", (fraction * 100.0).floor()),
+            None => units::whole_seconds(now.duration_since(self.started).as_secs_f64()),
+        }
+    }
+
     /// Estimates the seconds that are left from the current rate.
     fn left(&self) -> Option<f64> {
         let rate = self.rate.filter(|rate| *rate > 0.0)?;

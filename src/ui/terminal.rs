@@ -142,10 +142,18 @@ fn work_line(work: &Active, now: Instant, columns: usize, style: Style, spinner:
             let what = text::truncate(&work.what, room - bar_columns - 1);
             format!("{what} {bar} {numbers}")
         }
-        _ if room >= 9 => {
+        _ if room >= 16 => {
             format!("{} {}  {}", style.good(spinner), text::truncate(&work.what, room - 1), style.dim(&numbers))
         }
-        _ => format!("{} {}", style.good(spinner), text::truncate(&work.what, columns.saturating_sub(2))),
+        _ => {
+            let number = work.short_number(now);
+            let room = columns.saturating_sub(text::width(&number) + 4);
+            let what = text::truncate(&work.what, room);
+            if room < 8 {
+                return text::truncate(&number, columns);
+            }
+            format!("{} {what}  {}", style.good(spinner), style.dim(&number))
+        }
     }
 }
 
@@ -270,7 +278,8 @@ mod tests {
         let expected = "copying a folder with a rath… ━━━━━━──────  50%  100 of 200 files  3 s";
         assert_eq!(work_line(&work, now, 72, STYLE, "⠋"), expected);
         assert!(work_line(&work, now, 120, STYLE, "⠋").contains("日本 name ━━━━━━━━━━━━────────────  50%"));
-        for columns in 2..200 {
+        assert_eq!(work_line(&work, now, 30, STYLE, "⠋"), "⠋ copying a folder with…  50%");
+        for columns in 1..200 {
             assert!(text::width(&work_line(&work, now, columns, STYLE, "⠋")) <= columns, "{columns}");
         }
     }

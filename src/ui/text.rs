@@ -106,6 +106,7 @@ pub fn truncate(text: &str, columns: usize) -> String {
         cut.push(c);
     }
     if columns > 0 {
+        cut.truncate(cut.trim_end().len());
         cut.push('…');
     }
     cut

@@ -1,7 +1,8 @@
 //! The command line without any machine: what it answers, and with which exit code.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use crate::support::rimg::{Run, Sandbox};
 
@@ -147,4 +148,27 @@ fn options_come_from_the_environment() {
     Run::of(sandbox.command(["run"]).arg(&script).env("RIMG_LOG_FILE", &log).env("RIMG_TIMESTAMPS", "yes"))
         .expect_code(0);
     assert!(sandbox.read("log").contains("hello"));
+}
+
+#[test]
+fn the_first_signal_cancels_and_the_exit_code_says_so() {
+    let sandbox = Sandbox::new();
+    let script = sandbox.write("build.lua", "local r = require 'rimg'; r.log.info('asleep'); r.sleep('60s')");
+    for signal in ["INT", "TERM", "HUP"] {
+        let mut child =
+            sandbox.command(["run"]).arg(&script).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("rimg");
+        let mut reader = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut seen = String::new();
+        while !seen.contains("asleep") {
+            assert_ne!(reader.read_line(&mut seen).expect("text"), 0, "ended too early: {seen}");
+        }
+        let sent = std::process::Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status();
+        assert!(sent.expect("kill").success());
+        let started = Instant::now();
+        reader.read_to_string(&mut seen).expect("text");
+        assert_eq!(child.wait().expect("an end").code(), Some(130), "{signal}: {seen}");
+        assert!(started.elapsed() < Duration::from_secs(5), "{signal}: took {:?}", started.elapsed());
+        assert!(seen.contains(&format!("SIG{signal}: cancelling, cleaning up")), "{seen}");
+        assert!(seen.contains("Cancelled after"), "{seen}");
+    }
 }

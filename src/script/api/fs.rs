@@ -344,7 +344,7 @@ async fn copy(lua: Lua, (from, to): (mlua::Value, mlua::Value)) -> mlua::Result<
 }
 
 /// Copies a file or a whole folder; `to` is its new name, and appears whole.
-fn copy_whole(from: &Path, to: &Path, cancel: &blocking::Cancel, advance: &dyn Fn(u64)) -> Result<()> {
+pub(super) fn copy_whole(from: &Path, to: &Path, cancel: &blocking::Cancel, advance: &dyn Fn(u64)) -> Result<()> {
     let is_tree = from.symlink_metadata().map_err(|e| io_error("read", from, e))?.is_dir();
     if is_tree && to.exists() {
         return Err(Error::new(Kind::Exists, format!("{} exists already", to.display()))

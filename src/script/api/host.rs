@@ -23,13 +23,16 @@ pub fn register(lua: &Lua, rimg: &Table) -> mlua::Result<()> {
         .value("base64", super::base64::module(lua)?)?
         .value("fs", super::fs::module(lua)?)?
         .value("hash", super::hash::module(lua)?)?
+        .value("http", super::http::module(lua)?)?
         .value("json", super::json::module(lua)?)?
         .value("log", super::log::module(lua)?)?
         .value("toml", super::toml::module(lua)?)?
         .value("yaml", super::yaml::module(lua)?)?
+        .async_function("download", super::download::download)?
         .async_function("exec", super::exec::exec)?
         .function("env", env)?
         .function("fail", fail)?
+        .async_function("git", super::git::git)?
         .function("isotime", isotime)?
         .function("template", template)?
         .function("timestamp", timestamp)?
