@@ -1,6 +1,6 @@
 //! Every option struct a script can fill in, with the LuaLS class that documents it: the annotation test compares them.
 
-use super::{build, flow, machine, vars};
+use super::{build, flow, host, machine, vars};
 use crate::engine::CaptureSpec;
 use crate::engine::options::fields;
 use crate::{artifact, builder, provisioner};
@@ -30,6 +30,7 @@ pub fn classes() -> Vec<(&'static str, &'static [&'static str])> {
         ("rimg.ManifestOptions", fields::<artifact::manifest::ManifestOptions>()),
         ("rimg.ArtifactOptions", fields::<artifact::files::FilesOptions>()),
     ];
+    classes.extend(host::classes());
     classes.extend(builder::REGISTRY.iter().map(|entry| (entry.class, (entry.fields)())));
     classes
 }
