@@ -14,6 +14,8 @@ pub mod value;
 pub mod variables;
 
 #[cfg(test)]
+mod annotations;
+#[cfg(test)]
 mod tests;
 
 pub use run::run;

@@ -108,8 +108,10 @@ async fn explicit_kvm(choice: Choice, options: &QemuOptions, binary: &Path, cx: 
     };
     match problem {
         None => Ok(choice),
-        Some(problem) => Err(Error::new(Kind::Host, format!("accelerator \"kvm\" does not work on this host: {problem}"))
-            .hint("`accelerator = \"auto\"` falls back to emulation, `accelerator = \"tcg\"` asks for it")),
+        Some(problem) => {
+            Err(Error::new(Kind::Host, format!("accelerator \"kvm\" does not work on this host: {problem}"))
+                .hint("`accelerator = \"auto\"` falls back to emulation, `accelerator = \"tcg\"` asks for it"))
+        }
     }
 }
 

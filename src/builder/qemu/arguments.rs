@@ -269,9 +269,7 @@ mod tests {
 
     #[test]
     fn disks_hang_on_what_was_asked_for() {
-        for (interface, controllers) in
-            [("virtio", 0), ("virtio-scsi", 1), ("scsi", 1), ("sata", 1), ("ide", 0)]
-        {
+        for (interface, controllers) in [("virtio", 0), ("virtio-scsi", 1), ("scsi", 1), ("sata", 1), ("ide", 0)] {
             let options = QemuOptions { disk_interface: Some(interface.into()), ..QemuOptions::default() };
             let arguments = built(&options, true);
             let devices = values(&arguments, "-device");

@@ -16,7 +16,7 @@ use super::options::QemuOptions;
 use super::supervisor::{self, Shared};
 use super::tail::Tail;
 use crate::engine::options::{OptionError, decode as decode_options};
-use crate::engine::{Artifact, Builder, BuildCx, Health, Machine, Value};
+use crate::engine::{Artifact, BuildCx, Builder, Health, Machine, Value};
 use crate::error::{Context, Error, Kind, Result, io_error};
 
 /// Makes QEMU machines from one set of options.

@@ -37,8 +37,11 @@ impl Target {
         let compress = spec.compress.unwrap_or(false);
         if compress && !format.compresses() {
             let name = format.as_str();
-            return Err(Error::new(Kind::Option, format!("option `compress`: {name} images cannot be compressed inside"))
-                .hint("use qcow2 or vmdk, or compress the finished file with artifact:compress{…}"));
+            return Err(Error::new(
+                Kind::Option,
+                format!("option `compress`: {name} images cannot be compressed inside"),
+            )
+            .hint("use qcow2 or vmdk, or compress the finished file with artifact:compress{…}"));
         }
         let name = spec.name.as_deref().unwrap_or_else(|| options.vm_name(cx));
         // A build's name may have a path's characters; the user's own name for the file may not.

@@ -79,8 +79,7 @@ impl Machine for QemuMachine {
             return Ok(());
         }
         let options = &self.shared.options;
-        let limit =
-            request.timeout.or(options.shutdown_timeout.map(|seconds| seconds.0)).unwrap_or(SHUTDOWN_LIMIT);
+        let limit = request.timeout.or(options.shutdown_timeout.map(|seconds| seconds.0)).unwrap_or(SHUTDOWN_LIMIT);
         let command = request.command.or(options.shutdown_command.as_deref());
         let communicator = match (command, request.communicator) {
             (Some(_), None) => Some(self.connect(cx).await?),
@@ -146,10 +145,14 @@ impl QemuMachine {
             [] => String::new(),
             lines => format!("; its last console lines:\n    {}", lines.join("\n    ")),
         };
-        let error =
-            Error::new(Kind::Timeout, format!("the machine was still running {} s after it was shut down{console}", limit.as_secs()));
+        let error = Error::new(
+            Kind::Timeout,
+            format!("the machine was still running {} s after it was shut down{console}", limit.as_secs()),
+        );
         match command {
-            Some(_) => error.hint("a longer `shutdown_timeout`, or a shutdown_command that powers off: `sudo poweroff`"),
+            Some(_) => {
+                error.hint("a longer `shutdown_timeout`, or a shutdown_command that powers off: `sudo poweroff`")
+            }
             None => error
                 .hint("does the guest listen to the ACPI power button (systemd-logind, acpid)?")
                 .hint("`shutdown_command = \"sudo poweroff\"` needs no button"),

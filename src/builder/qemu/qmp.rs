@@ -94,7 +94,9 @@ impl Drop for AbortOnDrop {
 impl Qmp {
     /// Waits for the greeting on a fresh connection and opens the command mode. Subscribe to the events that the
     /// returned receiver hears before telling the machine to run.
-    pub async fn open(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Result<(Qmp, broadcast::Receiver<Event>)> {
+    pub async fn open(
+        stream: impl AsyncRead + AsyncWrite + Send + 'static,
+    ) -> Result<(Qmp, broadcast::Receiver<Event>)> {
         let (reader, writer) = tokio::io::split(stream);
         let mut reader = BufReader::new(reader);
         loop {
