@@ -1,1 +1,10 @@
 //! How commands and files reach a machine.
+
+/// This host as a machine.
+pub mod local;
+/// A bounded pipe between async code and blocking readers and writers.
+pub mod pipe;
+/// SSH.
+pub mod ssh;
+/// Folders as tar streams.
+pub mod tree;

@@ -1,0 +1,326 @@
+//! This host as a machine: commands in process groups of their own, files by copying.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
+
+use super::{pipe, tree};
+use crate::engine::{Command, Communicator, ExitStatus, FileMeta, Line, OutputSink, Sink, Source};
+use crate::error::{Error, Kind, Result, io_error};
+use crate::host::atomic::Pending;
+use crate::host::process::Process;
+use crate::ui::event::Counter;
+
+/// How long output may go on after the command itself has ended (something it left in the background holds it).
+const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Works on this host; relative paths and commands start in one folder.
+pub struct LocalCommunicator {
+    dir: PathBuf,
+    closed: CancellationToken,
+}
+
+impl LocalCommunicator {
+    /// Makes a communicator whose commands run in `dir`, and whose relative remote paths start there.
+    pub fn new(dir: impl Into<PathBuf>) -> LocalCommunicator {
+        LocalCommunicator { dir: dir.into(), closed: CancellationToken::new() }
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.closed.is_cancelled() {
+            return Err(Error::new(Kind::Connect, "the machine has been closed"));
+        }
+        Ok(())
+    }
+
+    fn resolve(&self, path: &str) -> PathBuf {
+        match path.strip_prefix("~/").map(|rest| (etcetera::home_dir(), rest)) {
+            Some((Ok(home), rest)) => home.join(rest),
+            _ => self.dir.join(path),
+        }
+    }
+}
+
+fn signal_name(number: i32) -> String {
+    let name = match number {
+        1 => "HUP",
+        2 => "INT",
+        3 => "QUIT",
+        4 => "ILL",
+        6 => "ABRT",
+        8 => "FPE",
+        9 => "KILL",
+        10 => "USR1",
+        11 => "SEGV",
+        12 => "USR2",
+        13 => "PIPE",
+        14 => "ALRM",
+        15 => "TERM",
+        other => return other.to_string(),
+    };
+    name.to_owned()
+}
+
+async fn read_some(pipe: &mut Option<impl AsyncRead + Unpin>, buffer: &mut Vec<u8>) -> Result<bool> {
+    let Some(stream) = pipe else { return std::future::pending().await };
+    buffer.clear();
+    buffer.reserve(64 << 10);
+    match stream.read_buf(buffer).await {
+        Ok(0) => {
+            *pipe = None;
+            Ok(false)
+        }
+        Ok(_) => Ok(true),
+        Err(e) => Err(Error::new(Kind::Host, "cannot read a command's output").caused_by(e)),
+    }
+}
+
+#[async_trait]
+impl Communicator for LocalCommunicator {
+    async fn exec(&self, command: &Command, out: &mut dyn OutputSink) -> Result<ExitStatus> {
+        self.check_open()?;
+        let mut process = {
+            let mut program = match &command.line {
+                Line::Shell(line) => {
+                    let mut shell = tokio::process::Command::new("/bin/sh");
+                    shell.arg("-c").arg(line);
+                    shell
+                }
+                Line::Argv(argv) => {
+                    let (name, args) =
+                        argv.split_first().ok_or_else(|| Error::new(Kind::Option, "the command is an empty list"))?;
+                    let mut program = tokio::process::Command::new(name);
+                    program.args(args);
+                    program
+                }
+            };
+            program.current_dir(&self.dir).envs(command.env.iter().map(|(k, v)| (k, v)));
+            program.stdin(if command.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+            Process::spawn(program.stdout(Stdio::piped()).stderr(Stdio::piped()))?
+        };
+        let child = process.child();
+        let (mut stdout, mut stderr, stdin) = (child.stdout.take(), child.stderr.take(), child.stdin.take());
+        let feed = async {
+            if let (Some(mut pipe), Some(bytes)) = (stdin, &command.stdin) {
+                // A command that does not read its input is no error.
+                let _ = pipe.write_all(bytes).await;
+                let _ = pipe.shutdown().await;
+            }
+        };
+        tokio::pin!(feed);
+        let (mut fed, mut status) = (false, None);
+        let (mut out_buffer, mut err_buffer) = (Vec::new(), Vec::new());
+        while stdout.is_some() || stderr.is_some() || status.is_none() {
+            let linger = async {
+                match status {
+                    Some(_) => tokio::time::sleep(LINGER).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = &mut feed, if !fed => fed = true,
+                more = read_some(&mut stdout, &mut out_buffer) => if more? { out.stdout(&out_buffer) },
+                more = read_some(&mut stderr, &mut err_buffer) => if more? { out.stderr(&err_buffer) },
+                ended = process.wait(), if status.is_none() => {
+                    let ended = ended.map_err(|e| Error::new(Kind::Host, "cannot wait for a command").caused_by(e))?;
+                    status = Some(ended);
+                }
+                () = linger => break,
+            }
+        }
+        let Some(status) = status else { return Err(Error::new(Kind::Internal, "a command ended without a status")) };
+        Ok(match (status.code(), status.signal()) {
+            (Some(code), _) => ExitStatus::Code(code),
+            (None, signal) => ExitStatus::Signal(signal_name(signal.unwrap_or_default())),
+        })
+    }
+
+    async fn upload(&self, what: Source<'_>, to: &str, meta: FileMeta, counter: &Counter) -> Result<u64> {
+        self.check_open()?;
+        let mut target = self.resolve(to);
+        match what {
+            Source::Bytes(bytes) => {
+                let (bytes, counter) = (bytes.to_vec(), counter.clone());
+                blocking(move || write_file(&mut bytes.as_slice(), &target, meta.mode.or(Some(0o644)), &counter)).await
+            }
+            Source::File(path) => {
+                if let (true, Some(name)) = (to.ends_with('/'), path.file_name()) {
+                    target.push(name);
+                }
+                let (path, counter) = (path.to_owned(), counter.clone());
+                blocking(move || copy_file(&path, &target, meta.mode, &counter)).await
+            }
+            Source::Tree(path) => copy_tree(path, &target, counter).await,
+        }
+    }
+
+    async fn download(&self, from: &str, to: Sink<'_>, counter: &Counter) -> Result<u64> {
+        self.check_open()?;
+        let source = self.resolve(from);
+        match to {
+            Sink::Bytes(into) => {
+                let bytes = tokio::fs::read(&source).await.map_err(|e| io_error("read", &source, e))?;
+                into.extend_from_slice(&bytes);
+                counter.add(bytes.len() as u64);
+                Ok(bytes.len() as u64)
+            }
+            Sink::File(path) => {
+                let (path, counter) = (path.to_owned(), counter.clone());
+                blocking(move || copy_file(&source, &path, None, &counter)).await
+            }
+            Sink::Tree(path) => copy_tree(&source, path, counter).await,
+        }
+    }
+
+    async fn close(&self) {
+        self.closed.cancel();
+    }
+
+    async fn closed(&self) {
+        self.closed.cancelled().await;
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::new(Kind::Internal, "copying was interrupted").caused_by(e))?
+}
+
+fn copy_file(from: &Path, to: &Path, mode: Option<u32>, counter: &Counter) -> Result<u64> {
+    let mut file = std::fs::File::open(from).map_err(|e| io_error("read", from, e))?;
+    let meta = file.metadata().map_err(|e| io_error("read", from, e))?;
+    if meta.is_dir() {
+        return Err(Error::new(Kind::Io, format!("{} is a folder, not a file", from.display())));
+    }
+    write_file(&mut file, to, mode.or(Some(meta.permissions().mode() & 0o7777)), counter)
+}
+
+fn write_file(from: &mut impl std::io::Read, to: &Path, mode: Option<u32>, counter: &Counter) -> Result<u64> {
+    let pending = Pending::beside(to)?;
+    let failed = |e| io_error("write", to, e);
+    let mut file = std::fs::File::create(pending.path()).map_err(failed)?;
+    let total = std::io::copy(from, &mut file).map_err(failed)?;
+    if let Some(mode) = mode {
+        file.set_permissions(std::fs::Permissions::from_mode(mode)).map_err(failed)?;
+    }
+    drop(file);
+    pending.commit()?;
+    counter.add(total);
+    Ok(total)
+}
+
+/// Copies the contents of a folder: the same stream as to a machine, so that the same things are kept.
+async fn copy_tree(from: &Path, to: &Path, counter: &Counter) -> Result<u64> {
+    let found = tokio::fs::metadata(from).await.map_err(|e| io_error("read", from, e))?;
+    if !found.is_dir() {
+        return Err(Error::new(Kind::Io, format!("{} is a file, not a folder", from.display())));
+    }
+    let (writer, mut pieces) = pipe::outgoing();
+    let (sender, mut reader) = pipe::incoming();
+    let (from, to, counter) = (from.to_owned(), to.to_owned(), counter.clone());
+    let packer = tokio::task::spawn_blocking(move || tree::pack(&from, writer, &Counter::default()));
+    let unpacker = tokio::task::spawn_blocking(move || tree::unpack(&mut reader, &to, &counter));
+    while let Some(piece) = pieces.recv().await {
+        if sender.send(pipe::Piece::Data(piece)).await.is_err() {
+            break;
+        }
+    }
+    drop(pieces);
+    let interrupted = |e| Error::new(Kind::Internal, "copying was interrupted").caused_by(e);
+    let packed = packer.await.map_err(interrupted)?;
+    if packed.is_ok() {
+        let _ = sender.send(pipe::Piece::End).await;
+    }
+    drop(sender);
+    let unpacked = unpacker.await.map_err(interrupted)?;
+    // Where both failed, the unpacker stopped the packer, unless the packer could not read.
+    match (packed, unpacked) {
+        (Err(error), _) if !error.to_string().contains("broken off") => Err(error),
+        (_, unpacked) => unpacked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Captured(Vec<u8>, Vec<u8>);
+
+    impl OutputSink for Captured {
+        fn stdout(&mut self, bytes: &[u8]) {
+            self.0.extend_from_slice(bytes);
+        }
+        fn stderr(&mut self, bytes: &[u8]) {
+            self.1.extend_from_slice(bytes);
+        }
+    }
+
+    #[tokio::test]
+    async fn runs_commands_with_input_environment_and_status() {
+        let dir = tempfile::tempdir().unwrap();
+        let local = LocalCommunicator::new(dir.path());
+        let mut out = Captured::default();
+        let mut command = Command::shell("cat; echo \"$GREETING\" >&2; pwd; exit 3");
+        command.stdin = Some(b"hello\n".to_vec());
+        command.env.push(("GREETING".into(), "it's".into()));
+        assert_eq!(local.exec(&command, &mut out).await.unwrap(), ExitStatus::Code(3));
+        let here = dir.path().canonicalize().unwrap();
+        assert_eq!(String::from_utf8(out.0).unwrap(), format!("hello\n{}\n", here.display()));
+        assert_eq!(out.1, b"it's\n");
+        let status = local.exec(&Command::shell("kill -TERM $$"), &mut Captured::default()).await.unwrap();
+        assert_eq!(status, ExitStatus::Signal("TERM".into()));
+        let missing = local.exec(&Command::argv(["no-such-program"]), &mut Captured::default()).await.unwrap_err();
+        assert_eq!(missing.kind(), Kind::Host);
+    }
+
+    #[tokio::test]
+    async fn a_background_process_does_not_hold_the_command() {
+        let local = LocalCommunicator::new("/");
+        let started = std::time::Instant::now();
+        let status = local.exec(&Command::shell("sleep 30 & exit 0"), &mut Captured::default()).await.unwrap();
+        assert_eq!(status, ExitStatus::Code(0));
+        assert!(started.elapsed().as_secs() < 10);
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_command_is_killed_with_its_children() {
+        let dir = tempfile::tempdir().unwrap();
+        let local = LocalCommunicator::new(dir.path());
+        let command = Command::shell("sh -c 'echo $$ > pid; exec sleep 60'; true");
+        let mut out = Captured::default();
+        let limited = tokio::time::timeout(std::time::Duration::from_secs(1), local.exec(&command, &mut out));
+        assert!(limited.await.is_err());
+        let pid = std::fs::read_to_string(dir.path().join("pid")).unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+    }
+
+    #[tokio::test]
+    async fn copies_files_and_trees() {
+        let dir = tempfile::tempdir().unwrap();
+        let local = LocalCommunicator::new(dir.path());
+        let counter = Counter::default();
+        local.upload(Source::Bytes(b"x"), "a/b/one", FileMeta { mode: Some(0o750) }, &counter).await.unwrap();
+        assert_eq!(std::fs::metadata(dir.path().join("a/b/one")).unwrap().permissions().mode() & 0o777, 0o750);
+        std::os::unix::fs::symlink("one", dir.path().join("a/b/link")).unwrap();
+        let sent = local.upload(Source::Tree(&dir.path().join("a")), "copy", FileMeta::default(), &counter).await;
+        assert_eq!(sent.unwrap(), 1);
+        assert_eq!(std::fs::read_link(dir.path().join("copy/b/link")).unwrap(), Path::new("one"));
+        let mut bytes = Vec::new();
+        local.download("copy/b/one", Sink::Bytes(&mut bytes), &counter).await.unwrap();
+        assert_eq!(bytes, b"x");
+        let missing = local.upload(Source::Tree(Path::new("/no/such")), "y", FileMeta::default(), &counter).await;
+        assert!(missing.unwrap_err().message().contains("/no/such"));
+        assert!(!dir.path().join("y").exists());
+        local.close().await;
+        assert!(local.exec(&Command::shell("true"), &mut Captured::default()).await.is_err());
+    }
+}

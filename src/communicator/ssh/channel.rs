@@ -1,0 +1,204 @@
+//! One command on one channel: input sent while output is received.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use russh::client::Msg;
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::super::pipe::Piece;
+use super::session::SshCommunicator;
+use crate::engine::{ExitStatus, OutputSink};
+use crate::error::{Error, Kind, Result};
+use crate::ui::event::Counter;
+
+/// How long a command that has ended may keep its channel silently open: what it left in the background still holds
+/// its output, and nobody waits for that.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A command's standard input.
+pub(super) enum Input {
+    Bytes(Bytes),
+    /// Pieces from a blocking producer, whose result decides whether the end of them is the end of the input.
+    Pipe {
+        pieces: mpsc::Receiver<Bytes>,
+        producer: JoinHandle<Result<u64>>,
+        counter: Option<Counter>,
+    },
+}
+
+/// Where a command's output goes.
+pub(super) enum Output<'a> {
+    Sink(&'a mut dyn OutputSink),
+    /// Standard output with back-pressure, the beginning of standard error kept.
+    Pipe {
+        pieces: mpsc::Sender<Piece>,
+        stderr: Vec<u8>,
+        counter: Option<Counter>,
+    },
+    /// Standard output in memory.
+    Memory {
+        stdout: &'a mut Vec<u8>,
+        stderr: Vec<u8>,
+        counter: Option<Counter>,
+    },
+    /// Only the beginning of standard error.
+    Errors(Vec<u8>),
+}
+
+const STDERR_KEPT: usize = 8 << 10;
+
+fn keep(stderr: &mut Vec<u8>, data: &[u8]) {
+    let room = STDERR_KEPT.saturating_sub(stderr.len()).min(data.len());
+    stderr.extend_from_slice(data.get(..room).unwrap_or_default());
+}
+
+impl Output<'_> {
+    async fn stdout(&mut self, data: Bytes) -> Result<()> {
+        let length = data.len() as u64;
+        match self {
+            Output::Sink(sink) => sink.stdout(&data),
+            Output::Pipe { pieces, counter, .. } => {
+                if pieces.send(Piece::Data(data)).await.is_err() {
+                    return Err(reader_gone());
+                }
+                counter.iter().for_each(|c| c.add(length));
+            }
+            Output::Memory { stdout, counter, .. } => {
+                stdout.extend_from_slice(&data);
+                counter.iter().for_each(|c| c.add(length));
+            }
+            Output::Errors(_) => {}
+        }
+        Ok(())
+    }
+
+    fn stderr(&mut self, data: &[u8]) {
+        match self {
+            Output::Sink(sink) => sink.stderr(data),
+            Output::Pipe { stderr, .. } | Output::Memory { stderr, .. } | Output::Errors(stderr) => keep(stderr, data),
+        }
+    }
+
+    /// Returns the beginning of standard error, where it was kept.
+    pub(super) fn errors(&self) -> String {
+        match self {
+            Output::Sink(_) => String::new(),
+            Output::Pipe { stderr, .. } | Output::Memory { stderr, .. } | Output::Errors(stderr) => {
+                String::from_utf8_lossy(stderr).trim().to_owned()
+            }
+        }
+    }
+}
+
+/// The blocking reader ended first; its own error says why.
+pub(super) fn reader_gone() -> Error {
+    Error::new(Kind::Io, "what was received could not be written")
+}
+
+/// Closes a channel that its future left behind, so that a cancelled command is ended on the machine.
+struct Closing(Option<ChannelWriteHalf<Msg>>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let (Some(write), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) else { return };
+        // Ends at once, or with the connection.
+        runtime.spawn(async move {
+            let _ = write.signal(Sig::TERM).await;
+            let _ = write.close().await;
+        });
+    }
+}
+
+impl SshCommunicator {
+    /// Runs a shell line to its end.
+    pub(super) async fn run(&self, line: String, input: Input, output: &mut Output<'_>) -> Result<ExitStatus> {
+        let (_permit, channel) = self.open_channel().await?;
+        let (mut read, write) = channel.split();
+        write.exec(true, line).await.map_err(|e| self.lost(e))?;
+        let closing = Closing(Some(write));
+        let Some(write) = closing.0.as_ref() else { return Err(self.gone()) };
+        let result = tokio::select! {
+            biased;
+            result = self.receive(&mut read, output) => result,
+            error = self.send(write, input) => Err(error),
+        };
+        if result.is_ok() {
+            // The command has ended; there is nothing left to be told to.
+            let write = { closing }.0.take();
+            if let Some(write) = write {
+                let _ = write.close().await;
+            }
+        }
+        result
+    }
+
+    /// Sends the input and its end; resolves only with an error of the producer's. What goes wrong on the connection is
+    /// left to the receiving side, which knows more.
+    async fn send(&self, write: &ChannelWriteHalf<Msg>, input: Input) -> Error {
+        let sent = match input {
+            Input::Bytes(bytes) => write.data_bytes(bytes).await,
+            Input::Pipe { mut pieces, producer, counter } => {
+                let mut sent = Ok(());
+                while let Some(piece) = pieces.recv().await {
+                    let length = piece.len() as u64;
+                    sent = write.data_bytes(piece).await;
+                    if sent.is_err() {
+                        break;
+                    }
+                    counter.iter().for_each(|c| c.add(length));
+                }
+                drop(pieces);
+                match producer.await {
+                    Ok(Err(error)) if sent.is_ok() => return error,
+                    Err(error) => return Error::new(Kind::Internal, "reading the upload failed").caused_by(error),
+                    _ => {}
+                }
+                sent
+            }
+        };
+        if sent.is_ok() {
+            let _ = write.eof().await;
+        }
+        std::future::pending().await
+    }
+
+    async fn receive(&self, read: &mut ChannelReadHalf, output: &mut Output<'_>) -> Result<ExitStatus> {
+        let mut status = None;
+        loop {
+            let message = match &status {
+                None => read.wait().await,
+                Some(_) => match tokio::time::timeout(LINGER, read.wait()).await {
+                    Ok(message) => message,
+                    Err(_) => break,
+                },
+            };
+            match message {
+                Some(ChannelMsg::Data { data }) => output.stdout(data).await?,
+                Some(ChannelMsg::ExtendedData { data, ext: 1 }) => output.stderr(&data),
+                Some(ChannelMsg::ExitStatus { exit_status }) => {
+                    status = Some(ExitStatus::Code(i32::try_from(exit_status).unwrap_or(i32::MAX)));
+                }
+                Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
+                    status = Some(ExitStatus::Signal(signal_text(&signal_name)));
+                }
+                Some(ChannelMsg::Failure) => {
+                    return Err(Error::new(Kind::Unsupported, "the SSH server refuses to run commands")
+                        .hint("the account may be limited to file transfers (ForceCommand, a restricted shell)"));
+                }
+                Some(ChannelMsg::Close) | None => break,
+                Some(_) => {}
+            }
+        }
+        status.ok_or_else(|| self.gone().within("the command's end was not seen"))
+    }
+}
+
+fn signal_text(signal: &Sig) -> String {
+    match signal {
+        Sig::Custom(name) => name.clone(),
+        known => format!("{known:?}"),
+    }
+}

@@ -1,0 +1,273 @@
+//! Files and folders to and from the machine.
+
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::super::pipe::{self, Piece};
+use super::super::tree;
+use super::channel::{Input, Output};
+use super::session::SshCommunicator;
+use crate::engine::{ExitStatus, FileMeta, quote};
+use crate::error::{Error, Kind, Result, io_error};
+use crate::host::atomic::Pending;
+use crate::ui::event::Counter;
+
+/// The size of the pieces a local file is read in.
+const PIECE: usize = 255 << 10;
+const DEFAULT_MODE: u32 = 0o644;
+
+/// Returns a path as the login's home folder sees it: neither SFTP nor a quoted word knows `~`.
+fn home_relative(path: &str) -> &str {
+    match path.strip_prefix("~/") {
+        Some("") => ".",
+        Some(rest) => rest,
+        None if path == "~" => ".",
+        None => path,
+    }
+}
+
+/// Quotes a path for the remote shell, so that no program takes it for an option.
+fn operand(path: &str) -> String {
+    let path = home_relative(path);
+    if path.starts_with('-') { quote::word(&format!("./{path}")) } else { quote::word(path) }
+}
+
+fn interrupted(error: tokio::task::JoinError) -> Error {
+    Error::new(Kind::Internal, "a file transfer was interrupted").caused_by(error)
+}
+
+/// Reads a file on the blocking pool.
+fn read_file(path: &Path) -> (mpsc::Receiver<Bytes>, JoinHandle<Result<u64>>) {
+    let (mut writer, pieces) = pipe::outgoing();
+    let path = path.to_owned();
+    let producer = tokio::task::spawn_blocking(move || {
+        let failed = |e| io_error("read", &path, e);
+        let mut file = std::fs::File::open(&path).map_err(failed)?;
+        let mut total = 0;
+        loop {
+            let mut piece = BytesMut::zeroed(PIECE);
+            let mut filled = 0;
+            while filled < PIECE {
+                match file.read(piece.get_mut(filled..).unwrap_or_default()) {
+                    Ok(0) => break,
+                    Ok(count) => filled += count,
+                    Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(e) => return Err(failed(e)),
+                }
+            }
+            if filled == 0 {
+                return Ok(total);
+            }
+            piece.truncate(filled);
+            total += filled as u64;
+            writer.send(piece.freeze()).map_err(failed)?;
+        }
+    });
+    (pieces, producer)
+}
+
+/// Writes what comes through a pipe to a file that appears when the end was said.
+fn write_file(path: &Path) -> (mpsc::Sender<Piece>, JoinHandle<Result<()>>) {
+    let (sender, mut reader) = pipe::incoming();
+    let path = path.to_owned();
+    let consumer = tokio::task::spawn_blocking(move || {
+        // Made here, so that it is also removed here: after the last write, whatever became of the download.
+        let pending = Pending::beside(&path)?;
+        let failed = |e| io_error("write", pending.path(), e);
+        let mut file = std::fs::File::create(pending.path()).map_err(failed)?;
+        while let Some(piece) = reader.next().map_err(failed)? {
+            std::io::Write::write_all(&mut file, &piece).map_err(failed)?;
+        }
+        drop(file);
+        pending.commit().map(drop)
+    });
+    (sender, consumer)
+}
+
+impl SshCommunicator {
+    pub(super) async fn upload_file(&self, path: &Path, to: &str, meta: FileMeta, counter: &Counter) -> Result<u64> {
+        let found = tokio::fs::metadata(path).await.map_err(|e| io_error("read", path, e))?;
+        if found.is_dir() {
+            return Err(Error::new(Kind::Io, format!("{} is a folder, not a file", path.display())));
+        }
+        let to = match (to.ends_with('/'), path.file_name()) {
+            (true, Some(name)) => format!("{to}{}", name.to_string_lossy()),
+            _ => to.to_owned(),
+        };
+        let mode = meta.mode.unwrap_or(found.permissions().mode() & 0o7777);
+        let (pieces, producer) = read_file(path);
+        self.send_pieces(pieces, producer, &to, mode, counter).await
+    }
+
+    pub(super) async fn upload_bytes(&self, bytes: &[u8], to: &str, meta: FileMeta, counter: &Counter) -> Result<u64> {
+        let (sender, pieces) = mpsc::channel(1);
+        let bytes = Bytes::copy_from_slice(bytes);
+        let length = bytes.len() as u64;
+        if !bytes.is_empty() {
+            // There is room for one, so this does not wait.
+            let _ = sender.send(bytes).await;
+        }
+        drop(sender);
+        let producer = tokio::spawn(async move { Ok(length) });
+        self.send_pieces(pieces, producer, to, meta.mode.unwrap_or(DEFAULT_MODE), counter).await
+    }
+
+    /// Sends pieces to a remote file and gives it its mode.
+    async fn send_pieces(
+        &self,
+        mut pieces: mpsc::Receiver<Bytes>,
+        producer: JoinHandle<Result<u64>>,
+        to: &str,
+        mode: u32,
+        counter: &Counter,
+    ) -> Result<u64> {
+        if std::env::var_os("RIMG_X_CAT").is_none()
+            && let Some(sftp) = self.sftp().await?
+        {
+            let write = async {
+                let written = sftp.write(home_relative(to), mode, &mut pieces, counter).await;
+                written.map_err(|e| self.sftp_error(format!("cannot write {to}"), e))
+            };
+            let sent = self.alive(write).await;
+            pieces.close();
+            let read = producer.await.map_err(interrupted)?;
+            // A producer whose receiver went away first has nothing to say.
+            return match (sent, read) {
+                (Ok(_), read) => read,
+                (Err(error), _) => Err(error),
+            };
+        }
+        let path = operand(to);
+        // Private until it is whole.
+        let script = format!("umask 077; cat > {path} && chmod {mode:o} {path}");
+        let line = format!("sh -c {}", quote::word(&script));
+        let mut output = Output::Errors(Vec::new());
+        let size = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let counted = {
+            let size = size.clone();
+            tokio::spawn(async move {
+                let total = producer.await.map_err(interrupted)??;
+                size.store(total, std::sync::atomic::Ordering::Release);
+                Ok(total)
+            })
+        };
+        let input = Input::Pipe { pieces, producer: counted, counter: Some(counter.clone()) };
+        let status = self.run(line, input, &mut output).await?;
+        accept(status, &output, || format!("cannot write {to}"))?;
+        Ok(size.load(std::sync::atomic::Ordering::Acquire))
+    }
+
+    pub(super) async fn upload_tree(&self, dir: &Path, to: &str, counter: &Counter) -> Result<u64> {
+        let found = tokio::fs::metadata(dir).await.map_err(|e| io_error("read", dir, e))?;
+        if !found.is_dir() {
+            return Err(Error::new(Kind::Io, format!("{} is a file, not a folder", dir.display())));
+        }
+        let (writer, pieces) = pipe::outgoing();
+        let (dir, counted) = (dir.to_owned(), counter.clone());
+        let before = counter.get();
+        let producer = tokio::task::spawn_blocking(move || tree::pack(&dir, writer, &counted));
+        let path = operand(to);
+        // Not the owner: this host's users are not the machine's.
+        let script = format!("mkdir -p {path} && tar -xpof - -C {path}");
+        let line = format!("sh -c {}", quote::word(&script));
+        let mut output = Output::Errors(Vec::new());
+        let input = Input::Pipe { pieces, producer, counter: None };
+        let status = self.run(line, input, &mut output).await?;
+        accept(status, &output, || format!("cannot unpack the folder into {to}"))?;
+        Ok(counter.get() - before)
+    }
+
+    pub(super) async fn download_file(&self, from: &str, to: &Path, counter: &Counter) -> Result<u64> {
+        let (sender, consumer) = write_file(to);
+        let received = self.receive_pieces(from, &sender, counter).await;
+        if received.is_ok() {
+            let _ = sender.send(Piece::End).await;
+        }
+        drop(sender);
+        let written = consumer.await.map_err(interrupted)?;
+        // A consumer that failed first (disk full) is the cause; one that was left without an end is not.
+        match (received, written) {
+            (Ok(received), Ok(())) => Ok(received),
+            (Err(error), _) if error.kind() != Kind::Io || !error.message().starts_with("what was received") => {
+                Err(error)
+            }
+            (_, Err(error)) => Err(error),
+            (Err(error), Ok(())) => Err(error),
+        }
+    }
+
+    pub(super) async fn download_bytes(&self, from: &str, into: &mut Vec<u8>, counter: &Counter) -> Result<u64> {
+        let line = format!("cat {}", operand(from));
+        let mut output = Output::Memory { stdout: into, stderr: Vec::new(), counter: Some(counter.clone()) };
+        let status = self.run(line, Input::Bytes(Bytes::new()), &mut output).await?;
+        accept(status, &output, || format!("cannot read {from}"))?;
+        Ok(into.len() as u64)
+    }
+
+    async fn receive_pieces(&self, from: &str, sender: &mpsc::Sender<Piece>, counter: &Counter) -> Result<u64> {
+        if std::env::var_os("RIMG_X_CAT").is_none()
+            && let Some(sftp) = self.sftp().await?
+        {
+            let read = async {
+                let received = sftp.read(home_relative(from), sender, counter).await;
+                received.map_err(|e| self.sftp_error(format!("cannot read {from}"), e))
+            };
+            return self.alive(read).await;
+        }
+        let before = counter.get();
+        let line = format!("cat {}", operand(from));
+        let mut output = Output::Pipe { pieces: sender.clone(), stderr: Vec::new(), counter: Some(counter.clone()) };
+        let status = self.run(line, Input::Bytes(Bytes::new()), &mut output).await?;
+        accept(status, &output, || format!("cannot read {from}"))?;
+        Ok(counter.get() - before)
+    }
+
+    pub(super) async fn download_tree(&self, from: &str, to: &Path, counter: &Counter) -> Result<u64> {
+        let (sender, mut reader) = pipe::incoming();
+        let (target, counted): (PathBuf, _) = (to.to_owned(), counter.clone());
+        let consumer = tokio::task::spawn_blocking(move || tree::unpack(&mut reader, &target, &counted));
+        let line = format!("tar -cf - -C {} .", operand(from));
+        let mut output = Output::Pipe { pieces: sender.clone(), stderr: Vec::new(), counter: None };
+        let received = match self.run(line, Input::Bytes(Bytes::new()), &mut output).await {
+            Ok(status) => accept(status, &output, || format!("cannot pack the folder {from}")),
+            Err(error) => Err(error),
+        };
+        drop(output);
+        if received.is_ok() {
+            let _ = sender.send(Piece::End).await;
+        }
+        drop(sender);
+        let unpacked = consumer.await.map_err(interrupted)?;
+        match (received, unpacked) {
+            (Ok(()), unpacked) => unpacked,
+            (Err(error), Err(cause))
+                if error.kind() == Kind::Io && error.message().starts_with("what was received") =>
+            {
+                Err(cause)
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+}
+
+/// Turns the failed helper command of a transfer into an error with its own words.
+fn accept(status: ExitStatus, output: &Output<'_>, what: impl FnOnce() -> String) -> Result<()> {
+    if status == ExitStatus::Code(0) {
+        return Ok(());
+    }
+    let said = output.errors();
+    let said = if said.is_empty() { format!("{status:?}") } else { said };
+    let error = Error::new(Kind::Io, format!("{} on the machine: {said}", what()));
+    Err(if said.contains("No space left") {
+        error.hint("the machine's disk is full: give it a larger disk_size")
+    } else if said.contains("ermission denied") {
+        error.hint("the login user may not do that: upload to /tmp and move it with sudo")
+    } else {
+        error
+    })
+}

@@ -1,0 +1,149 @@
+//! A live connection and what it can do.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use russh::client::{Handle, Msg};
+use russh::{Channel, Disconnect};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::Client;
+use super::channel::{Input, Output};
+use super::sftp::Sftp;
+use super::target::Target;
+use crate::engine::{Command, Communicator, ExitStatus, FileMeta, Line, OutputSink, Sink, Source, quote};
+use crate::error::{Error, Kind, Result};
+use crate::ui::event::Counter;
+
+/// A stock sshd opens ten channels on a connection (`MaxSessions`); one is kept for SFTP.
+const CHANNELS: usize = 9;
+
+/// One SSH connection.
+pub(super) struct SshCommunicator {
+    handle: Handle<Client>,
+    /// Cancelled when the connection is gone.
+    token: CancellationToken,
+    channels: Semaphore,
+    pub(super) sftp: Mutex<Option<Sftp>>,
+    address: String,
+}
+
+impl SshCommunicator {
+    pub(super) fn new(handle: Handle<Client>, token: CancellationToken, target: &Target) -> SshCommunicator {
+        SshCommunicator {
+            handle,
+            token,
+            channels: Semaphore::new(CHANNELS),
+            sftp: Mutex::new(None),
+            address: target.address(),
+        }
+    }
+
+    /// Opens a channel, waiting for a free one.
+    pub(super) async fn open_channel(&self) -> Result<(SemaphorePermit<'_>, Channel<Msg>)> {
+        let permit = self.channels.acquire().await.map_err(|_| self.gone())?;
+        Ok((permit, self.open_extra_channel().await?))
+    }
+
+    /// Opens a channel beside the counted ones.
+    pub(super) async fn open_extra_channel(&self) -> Result<Channel<Msg>> {
+        tokio::select! {
+            biased;
+            () = self.token.cancelled() => Err(self.gone()),
+            opened = self.handle.channel_open_session() => opened.map_err(|e| self.lost(e)),
+        }
+    }
+
+    /// Runs `work` until it is done or the connection is gone.
+    pub(super) async fn alive<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            result = work => result,
+            () = self.token.cancelled() => Err(self.gone()),
+        }
+    }
+
+    /// Makes the error for a connection that is no more.
+    pub(super) fn gone(&self) -> Error {
+        Error::new(Kind::Connect, format!("the SSH connection to {} is gone", self.address))
+            .hint("the machine rebooted, its network changed, or it died; expect_disconnect says that this is fine")
+    }
+
+    /// Wraps an error of the protocol.
+    pub(super) fn lost(&self, error: russh::Error) -> Error {
+        if self.token.is_cancelled() || matches!(error, russh::Error::SendError | russh::Error::Disconnect) {
+            return self.gone();
+        }
+        Error::new(Kind::Connect, format!("the SSH connection to {} failed", self.address)).caused_by(error)
+    }
+}
+
+/// Returns the line that runs a command with its environment. `env` works in every login shell and needs no leave of the
+/// server, which refuses most variables sent by the protocol.
+fn shell_line(command: &Command) -> String {
+    if command.env.is_empty() {
+        return command.line.to_shell();
+    }
+    let mut line = "env".to_owned();
+    for (name, value) in &command.env {
+        line.push_str(&format!(" {name}={}", quote::word(value)));
+    }
+    match &command.line {
+        // Still the login shell's own language.
+        Line::Shell(script) => line.push_str(&format!(" \"$SHELL\" -c {}", quote::word(script))),
+        Line::Argv(argv) => line.push_str(&format!(" {}", quote::join(argv))),
+    }
+    line
+}
+
+#[async_trait]
+impl Communicator for SshCommunicator {
+    async fn exec(&self, command: &Command, out: &mut dyn OutputSink) -> Result<ExitStatus> {
+        let input = Input::Bytes(command.stdin.clone().map(Bytes::from).unwrap_or_default());
+        self.run(shell_line(command), input, &mut Output::Sink(out)).await
+    }
+
+    async fn upload(&self, what: Source<'_>, to: &str, meta: FileMeta, counter: &Counter) -> Result<u64> {
+        match what {
+            Source::File(path) => self.upload_file(path, to, meta, counter).await,
+            Source::Bytes(bytes) => self.upload_bytes(bytes, to, meta, counter).await,
+            Source::Tree(path) => self.upload_tree(path, to, counter).await,
+        }
+    }
+
+    async fn download(&self, from: &str, to: Sink<'_>, counter: &Counter) -> Result<u64> {
+        match to {
+            Sink::File(path) => self.download_file(from, path, counter).await,
+            Sink::Bytes(bytes) => self.download_bytes(from, bytes, counter).await,
+            Sink::Tree(path) => self.download_tree(from, path, counter).await,
+        }
+    }
+
+    async fn close(&self) {
+        let _ = self.handle.disconnect(Disconnect::ByApplication, "", "en").await;
+        // The task that owns the socket ends after the good-bye; a machine that is gone must not hold us up.
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), self.token.cancelled()).await;
+        self.channels.close();
+        self.token.cancel();
+    }
+
+    async fn closed(&self) {
+        self.token.cancelled().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_goes_before_the_command() {
+        let mut command = Command::shell("echo $A | cat");
+        assert_eq!(shell_line(&command), "echo $A | cat");
+        command.env = vec![("A".into(), "it's".into()), ("B".into(), String::new())];
+        assert_eq!(shell_line(&command), r#"env A='it'\''s' B='' "$SHELL" -c 'echo $A | cat'"#);
+        let mut command = Command::argv(["printenv", "A B"]);
+        command.env = vec![("A".into(), "1".into())];
+        assert_eq!(shell_line(&command), "env A=1 printenv 'A B'");
+    }
+}
