@@ -73,7 +73,7 @@ pub struct PipeReader {
 
 impl PipeReader {
     /// Returns the next piece, or none at the end.
-    pub fn next(&mut self) -> io::Result<Option<Bytes>> {
+    pub fn piece(&mut self) -> io::Result<Option<Bytes>> {
         if self.current.has_remaining() {
             return Ok(Some(std::mem::take(&mut self.current)));
         }
@@ -92,7 +92,7 @@ impl PipeReader {
 
     /// Waits for the end, ignoring what comes before it.
     pub fn finish(&mut self) -> io::Result<()> {
-        while self.next()?.is_some() {}
+        while self.piece()?.is_some() {}
         Ok(())
     }
 }
@@ -100,7 +100,7 @@ impl PipeReader {
 impl Read for PipeReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while !self.current.has_remaining() {
-            match self.next()? {
+            match self.piece()? {
                 Some(piece) => self.current = piece,
                 None => return Ok(0),
             }

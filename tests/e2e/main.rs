@@ -11,5 +11,6 @@
 
 mod artifact;
 mod cli;
+mod communicator;
 mod download;
 mod support;

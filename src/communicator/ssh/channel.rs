@@ -98,7 +98,8 @@ pub(super) fn reader_gone() -> Error {
     Error::new(Kind::Io, "what was received could not be written")
 }
 
-/// Closes a channel that its future left behind, so that a cancelled command is ended on the machine.
+/// Closes a channel that its future left behind, and asks the server to end the cancelled command. OpenSSH refuses to
+/// signal the commands of root; those end when they next write to their closed output.
 struct Closing(Option<ChannelWriteHalf<Msg>>);
 
 impl Drop for Closing {

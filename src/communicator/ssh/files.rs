@@ -80,7 +80,7 @@ fn write_file(path: &Path) -> (mpsc::Sender<Piece>, JoinHandle<Result<()>>) {
         let pending = Pending::beside(&path)?;
         let failed = |e| io_error("write", pending.path(), e);
         let mut file = std::fs::File::create(pending.path()).map_err(failed)?;
-        while let Some(piece) = reader.next().map_err(failed)? {
+        while let Some(piece) = reader.piece().map_err(failed)? {
             std::io::Write::write_all(&mut file, &piece).map_err(failed)?;
         }
         drop(file);
@@ -131,7 +131,13 @@ impl SshCommunicator {
         {
             let write = async {
                 let written = sftp.write(home_relative(to), mode, &mut pieces, counter).await;
-                written.map_err(|e| self.sftp_error(format!("cannot write {to}"), e))
+                match written {
+                    Ok(sent) => Ok(sent),
+                    Err(error) => {
+                        self.forget_sftp(&error).await;
+                        Err(self.sftp_error(format!("cannot write {to}"), error))
+                    }
+                }
             };
             let sent = self.alive(write).await;
             pieces.close();
@@ -215,7 +221,13 @@ impl SshCommunicator {
         {
             let read = async {
                 let received = sftp.read(home_relative(from), sender, counter).await;
-                received.map_err(|e| self.sftp_error(format!("cannot read {from}"), e))
+                match received {
+                    Ok(received) => Ok(received),
+                    Err(error) => {
+                        self.forget_sftp(&error).await;
+                        Err(self.sftp_error(format!("cannot read {from}"), error))
+                    }
+                }
             };
             return self.alive(read).await;
         }

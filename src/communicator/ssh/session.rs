@@ -1,22 +1,27 @@
 //! A live connection and what it can do.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use russh::client::{Handle, Msg};
-use russh::{Channel, Disconnect};
+use russh::{Channel, ChannelOpenFailure, Disconnect};
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::Client;
 use super::channel::{Input, Output};
-use super::sftp::Sftp;
+use super::sftp;
 use super::target::Target;
 use crate::engine::{Command, Communicator, ExitStatus, FileMeta, Line, OutputSink, Sink, Source, quote};
 use crate::error::{Error, Kind, Result};
 use crate::ui::event::Counter;
 
-/// A stock sshd opens ten channels on a connection (`MaxSessions`); one is kept for SFTP.
-const CHANNELS: usize = 9;
+/// A stock sshd opens ten channels on a connection (`MaxSessions`); one is kept for SFTP, and one that was closed just now
+/// may count still.
+const CHANNELS: usize = 8;
+/// How often, and after which pause, a refused channel is asked for again.
+const REOPEN: (u32, Duration) = (40, Duration::from_millis(25));
 
 /// One SSH connection.
 pub(super) struct SshCommunicator {
@@ -24,7 +29,7 @@ pub(super) struct SshCommunicator {
     /// Cancelled when the connection is gone.
     token: CancellationToken,
     channels: Semaphore,
-    pub(super) sftp: Mutex<Option<Sftp>>,
+    pub(super) sftp: Mutex<sftp::Slot>,
     address: String,
 }
 
@@ -34,7 +39,7 @@ impl SshCommunicator {
             handle,
             token,
             channels: Semaphore::new(CHANNELS),
-            sftp: Mutex::new(None),
+            sftp: Mutex::default(),
             address: target.address(),
         }
     }
@@ -47,10 +52,24 @@ impl SshCommunicator {
 
     /// Opens a channel beside the counted ones.
     pub(super) async fn open_extra_channel(&self) -> Result<Channel<Msg>> {
-        tokio::select! {
-            biased;
-            () = self.token.cancelled() => Err(self.gone()),
-            opened = self.handle.channel_open_session() => opened.map_err(|e| self.lost(e)),
+        let mut refusals = 0;
+        loop {
+            let opened = tokio::select! {
+                biased;
+                () = self.token.cancelled() => return Err(self.gone()),
+                opened = self.handle.channel_open_session() => opened,
+            };
+            match opened {
+                Ok(channel) => return Ok(channel),
+                // The server's count of open channels lags behind.
+                Err(russh::Error::ChannelOpenFailure(
+                    ChannelOpenFailure::ConnectFailed | ChannelOpenFailure::ResourceShortage,
+                )) if refusals < REOPEN.0 => {
+                    refusals += 1;
+                    tokio::time::sleep(REOPEN.1).await;
+                }
+                Err(error) => return Err(self.lost(error)),
+            }
         }
     }
 
@@ -122,7 +141,7 @@ impl Communicator for SshCommunicator {
     async fn close(&self) {
         let _ = self.handle.disconnect(Disconnect::ByApplication, "", "en").await;
         // The task that owns the socket ends after the good-bye; a machine that is gone must not hold us up.
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), self.token.cancelled()).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.token.cancelled()).await;
         self.channels.close();
         self.token.cancel();
     }

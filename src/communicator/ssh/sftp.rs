@@ -21,6 +21,16 @@ const SAFE_REQUEST: u32 = 32 << 10;
 /// Larger requests gain nothing.
 const LARGEST_REQUEST: u64 = 255 << 10;
 
+/// What is known about SFTP on the connection.
+#[derive(Default)]
+pub(super) enum Slot {
+    #[default]
+    Untried,
+    Open(Sftp),
+    /// The server has none.
+    Missing,
+}
+
 /// An SFTP session on the connection.
 #[derive(Clone)]
 pub(super) struct Sftp {
@@ -33,13 +43,22 @@ impl SshCommunicator {
     /// Returns the connection's SFTP session, opened at its first use; none when the server has no SFTP.
     pub(super) async fn sftp(&self) -> Result<Option<Sftp>> {
         let mut slot = self.sftp.lock().await;
-        if let Some(sftp) = slot.as_ref() {
-            return Ok(Some(sftp.clone()));
+        match &*slot {
+            Slot::Open(sftp) => return Ok(Some(sftp.clone())),
+            Slot::Missing => return Ok(None),
+            Slot::Untried => {}
         }
         let channel = self.open_extra_channel().await?;
-        let Some(sftp) = self.alive(Sftp::start(channel)).await? else { return Ok(None) };
-        *slot = Some(sftp.clone());
-        Ok(Some(sftp))
+        let started = self.alive(Sftp::start(channel)).await?;
+        *slot = started.clone().map_or(Slot::Missing, Slot::Open);
+        Ok(started)
+    }
+
+    /// Forgets an SFTP session that failed as such, so that the next file gets a new one.
+    pub(super) async fn forget_sftp(&self, error: &SftpError) {
+        if !matches!(error, SftpError::Status(_)) {
+            *self.sftp.lock().await = Slot::Untried;
+        }
     }
 
     /// Turns an SFTP error into ours; `what` is like `cannot write /etc/motd`.
@@ -71,7 +90,10 @@ impl Sftp {
             match channel.wait().await {
                 Some(russh::ChannelMsg::Success) => break,
                 Some(russh::ChannelMsg::WindowAdjusted { .. }) => {}
-                _ => return Ok(None),
+                _ => {
+                    let _ = channel.close().await;
+                    return Ok(None);
+                }
             }
         }
         // A slow line is not a dead one: keep-alives find out about those.

@@ -3,3 +3,4 @@
 pub mod http;
 pub mod library;
 pub mod rimg;
+pub mod sshd;
