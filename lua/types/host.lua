@@ -21,6 +21,7 @@ local rimg = {}
 ---@field valid_exit_codes integer[]? The accepted exit statuses. Default: 0 alone.
 ---@field timeout rimg.Duration? How long it may take; then it is ended and an error of kind `timeout` is raised. Default: no limit.
 ---@field quiet boolean? Whether its output is captured without being shown. Default: false.
+---@field title string? What output and errors call it. Default: the command itself, shortened.
 
 ---Runs a command on this host and waits for it: text for `/bin/sh -c`, or a list of a program and its arguments, which
 ---no shell sees. It is killed with all its children when the build is cancelled. `rimg check` does not run it, and

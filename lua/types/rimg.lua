@@ -4,6 +4,7 @@
 ---@class rimg
 ---@field version string The version of rimg that runs the script.
 ---@field script_dir string The script's folder; relative paths start here.
+---@field cache_dir string The folder of what can be made again, `RIMG_CACHE_DIR`: a module that keeps things keeps them in a folder of its own there.
 local rimg = {}
 
 ---An error that rimg raises. `pcall` gives it back; other errors are what the script itself raised.

@@ -47,6 +47,8 @@ pub struct ExecOptions {
     pub timeout: Option<Seconds>,
     /// Whether its output is captured without being shown; default false.
     pub quiet: bool,
+    /// What output and errors call it; default the command itself, shortened.
+    pub title: Option<String>,
 }
 
 struct Finished {
@@ -61,7 +63,7 @@ pub async fn exec(lua: Lua, (command, options): (mlua::Value, mlua::Value)) -> m
     let argv = argv(&command)?;
     let options: ExecOptions = decode_table(OF, &options)?;
     let cx = current(&lua, OF)?;
-    let title = title(&command, &argv);
+    let title = options.title.clone().unwrap_or_else(|| title(&command, &argv));
     let finished = if cx.settings.is_live() {
         run(&cx, &title, argv, &options).await.map_err(lua_error)?
     } else {

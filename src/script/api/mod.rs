@@ -36,6 +36,7 @@ use super::state;
 pub fn module(lua: &Lua, flow: &Table) -> mlua::Result<Table> {
     let rimg = bare(lua, flow)?;
     rimg.set("script_dir", state::of(lua)?.settings.script_dir.display().to_string())?;
+    rimg.set("cache_dir", state::of(lua)?.settings.cache_dir.display().to_string())?;
     rimg.set("version", env!("CARGO_PKG_VERSION"))?;
     strict(lua, &rimg, "rimg")?;
     Ok(rimg)
