@@ -1,0 +1,32 @@
+---@meta std.options
+
+--- Option tables of modules, checked as rimg checks its own.
+---@class std.options
+local options = {}
+
+--- What an option may be: the kinds it accepts, then `default` or `required`.
+---@class std.options.Option
+---@field [integer] "string"|"boolean"|"number"|"table"|"list"|"strings"|"size"
+---@field default any The value where none is given.
+---@field required boolean? Whether one must be given.
+
+--- Returns the options with defaults filled in. An unknown name (with the nearest known one), a wrong type or a missing
+--- value is an error that begins with `what`.
+---@param what string What the options are of: `debian.bootstrap`.
+---@param given table?
+---@param specification table<string, std.options.Option>
+---@return table<string, any>
+function options.check(what, given, specification) end
+
+--- Returns a size in bytes: `"4G"` is 4 GiB, a bare number is mebibytes.
+---@param size rimg.Size
+---@return integer
+function options.bytes(size) end
+
+--- Returns the name that is most like `name`, if one is near enough to be what was meant.
+---@param name string
+---@param names string[]
+---@return string?
+function options.nearest(name, names) end
+
+return options
