@@ -13,4 +13,5 @@ mod artifact;
 mod cli;
 mod communicator;
 mod download;
+mod qemu;
 mod support;

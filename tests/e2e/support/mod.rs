@@ -1,5 +1,6 @@
 //! What the end-to-end tests share; a file a subject.
 
+pub mod build;
 pub mod http;
 pub mod library;
 pub mod rimg;
