@@ -26,7 +26,7 @@ pub struct Entry {
 pub const REGISTRY: &[Entry] = &[Entry {
     name: "qemu",
     class: "rimg.QemuOptions",
-    fields: qemu::fields,
+    fields: qemu::field_names,
     boot_options: Some(qemu::boot_options),
     decode: qemu::decode,
 }];

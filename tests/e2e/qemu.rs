@@ -8,7 +8,8 @@ use rimg::engine::options::Value;
 use rimg::engine::{CaptureSpec, Health, Machine};
 use rimg::error::{Error, Kind};
 
-use crate::support::build::{TestBuild, needs};
+use crate::support::build::TestBuild;
+use crate::support::library::has;
 
 fn map(entries: &[(&str, Value)]) -> Value {
     Value::Map(entries.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect())
@@ -62,7 +63,7 @@ async fn death(machine: &dyn Machine, limit: Duration) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_to_boot_is_reported_at_once_with_a_picture() {
-    if !needs("qemu-system-x86_64") {
+    if !has("qemu-system-x86_64") {
         return;
     }
     let dir = tempfile::tempdir().expect("a folder");
@@ -90,7 +91,7 @@ async fn nothing_to_boot_is_reported_at_once_with_a_picture() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_emulator_is_a_dead_machine() {
-    if !needs("qemu-system-x86_64") {
+    if !has("qemu-system-x86_64") {
         return;
     }
     let dir = tempfile::tempdir().expect("a folder");
@@ -113,7 +114,7 @@ async fn a_killed_emulator_is_a_dead_machine() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_argument_shows_what_qemu_said() {
-    if !needs("qemu-system-x86_64") {
+    if !has("qemu-system-x86_64") {
         return;
     }
     let dir = tempfile::tempdir().expect("a folder");
@@ -132,7 +133,7 @@ async fn a_wrong_argument_shows_what_qemu_said() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_ignores_the_power_button_is_a_timeout_and_not_captured() {
-    if !needs("qemu-system-x86_64") {
+    if !has("qemu-system-x86_64") {
         return;
     }
     let dir = tempfile::tempdir().expect("a folder");
@@ -156,7 +157,7 @@ const POWER_OFF: &[u8] = &[0xba, 0x04, 0x06, 0xb8, 0x00, 0x20, 0xef, 0xf4, 0xeb,
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_goes_off_by_itself_is_dead_and_says_so() {
-    if !needs("qemu-system-x86_64") {
+    if !has("qemu-system-x86_64") {
         return;
     }
     let dir = tempfile::tempdir().expect("a folder");
@@ -200,7 +201,7 @@ async fn captured(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_that_went_off_becomes_an_image_of_any_format() {
-    if !needs("qemu-system-x86_64") || !needs("qemu-img") {
+    if !has("qemu-system-x86_64") || !has("qemu-img") {
         return;
     }
     let dir = tempfile::tempdir().expect("a folder");
@@ -279,7 +280,7 @@ fn fake_qemu(dir: &Path) -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_accelerator_that_does_not_work_is_found_out_once() {
-    if !needs("qemu-system-x86_64") {
+    if !has("qemu-system-x86_64") {
         return;
     }
     if std::fs::File::options().read(true).write(true).open("/dev/kvm").is_err() {
@@ -310,7 +311,7 @@ async fn an_accelerator_that_does_not_work_is_found_out_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_this_hosts_kvm_can_do_is_found_out_whatever_it_is() {
-    if !needs("qemu-system-x86_64") {
+    if !has("qemu-system-x86_64") {
         return;
     }
     let dir = tempfile::tempdir().expect("a folder");
@@ -327,7 +328,7 @@ async fn what_this_hosts_kvm_can_do_is_found_out_whatever_it_is() {
 
 #[tokio::test]
 async fn what_can_be_known_before_is_refused_before() {
-    if !needs("qemu-img") {
+    if !has("qemu-img") {
         return;
     }
     let dir = tempfile::tempdir().expect("a folder");

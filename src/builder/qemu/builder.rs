@@ -1,38 +1,40 @@
 //! `rimg.qemu{…}`: from options to a running machine.
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use async_trait::async_trait;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::accelerator;
-use super::cloud_init;
-use super::connect::Login;
+use super::connect;
 use super::disk;
 use super::machine::QemuMachine;
 use super::options::QemuOptions;
 use super::supervisor::{self, Shared};
 use super::tail::Tail;
-use crate::engine::options::{OptionError, decode as decode_options};
-use crate::engine::{Artifact, BuildCx, Builder, Health, Machine, Value};
+use crate::communicator::ssh::SshOptions;
+use crate::engine::options::{OptionError, decode_split, fields};
+use crate::engine::{Artifact, Builder, BuildCx, Health, Machine, Value};
 use crate::error::{Context, Error, Kind, Result, io_error};
 
 /// Makes QEMU machines from one set of options.
 pub struct QemuBuilder {
     pub options: QemuOptions,
+    pub ssh: SshOptions,
 }
 
 /// Decodes the option table of `rimg.qemu`.
 pub fn decode(value: Value) -> Result<Arc<dyn Builder>> {
-    let options: QemuOptions = decode_options("rimg.qemu", value)?;
-    Ok(Arc::new(QemuBuilder { options }))
+    let (options, ssh) = decode_split::<QemuOptions, SshOptions>("rimg.qemu", value)?;
+    Ok(Arc::new(QemuBuilder { options, ssh }))
 }
 
 /// Lists the options of `rimg.qemu`.
-pub fn fields() -> &'static [&'static str] {
-    crate::engine::options::fields::<QemuOptions>()
+pub fn field_names() -> &'static [&'static str] {
+    static FIELDS: LazyLock<Vec<&'static str>> = LazyLock::new(|| [fields::<QemuOptions>(), fields::<SshOptions>()].concat());
+    &FIELDS
 }
 
 /// Returns the options that boot an image which a machine with these options has become: on a throwaway overlay.
@@ -55,7 +57,9 @@ impl Builder for QemuBuilder {
     }
 
     fn validate(&self, cx: &BuildCx) -> Result<Vec<String>> {
-        self.options.validate(cx)
+        let mut warnings = self.options.validate(cx)?;
+        warnings.extend(connect::validate(&self.ssh, cx)?);
+        Ok(warnings)
     }
 
     async fn launch(&self, cx: &BuildCx) -> Result<Arc<dyn Machine>> {
@@ -65,11 +69,10 @@ impl Builder for QemuBuilder {
         let dir = cx.private_dir("qemu")?;
         let disk = dir.join("disk.qcow2");
         disk::make(&source, &disk, options, cx).await?;
-        let login = Login {};
-        let seed = match options.has_seed() {
-            false => None,
-            true => {
-                let (seed, _) = cloud_init::compose(options, None, cx).await?;
+        let (login, seed) = connect::prepare(options, &self.ssh, cx).await?;
+        let seed = match seed {
+            None => None,
+            Some(seed) => {
                 let path = dir.join("seed.iso");
                 let to = path.clone();
                 tokio::task::spawn_blocking(move || seed.write(&to))
@@ -101,7 +104,7 @@ impl Builder for QemuBuilder {
             firmware: Mutex::new(Tail::new(dir.join("firmware.log"))),
             serial_path,
             dir: dir.clone(),
-            guest_port: 22,
+            guest_port: self.ssh.port(),
             health: watch::Sender::new(Health::Running),
             port: watch::Sender::new(0),
             qmp: Mutex::default(),

@@ -1,46 +1,40 @@
-//! What a machine's cloud-init seed says: the user's documents, with a login for rimg planted where there is none.
+//! What a machine's cloud-init seed says: the user's documents, with a login and a host key planted where that is
+//! possible without changing what the user means.
 
 use serde_json::{Map, Value, json};
 
 use super::options::QemuOptions;
 use super::source::Document;
 use crate::engine::BuildCx;
-use crate::error::{Context, Error, Kind, Result, io_error};
+use crate::error::{Error, Kind, Result, io_error};
 use crate::media::seed::{self, Seed};
 
-/// The user that is made in the guest when the script names none.
-pub const DEFAULT_USER: &str = "rimg";
-
-/// A login to be planted: rimg's temporary key for a user, and a host key that is then known in advance.
+/// What is to be planted: rimg's temporary key for a user, and a host key that is then known in advance.
 pub struct Plant<'a> {
-    pub user: &'a str,
-    /// `ssh-ed25519 AAAA… comment`.
-    pub public_key: &'a str,
+    /// The user, and `ssh-ed25519 AAAA… comment`; none when the script says how to log in.
+    pub login: Option<(&'a str, &'a str)>,
     /// OpenSSH private key and public key line.
     pub host_key: (&'a str, &'a str),
 }
 
-/// What became of a wish to plant a login.
+/// What was planted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Planted {
-    pub user_key: bool,
+    pub login: bool,
     pub host_key: bool,
 }
 
 /// Puts a seed together.
-pub async fn compose(options: &QemuOptions, plant: Option<&Plant<'_>>, cx: &BuildCx) -> Result<(Seed, Planted)> {
+pub async fn compose(options: &QemuOptions, plant: &Plant<'_>, cx: &BuildCx) -> Result<(Seed, Planted)> {
     let mut planted = Planted::default();
-    let user_data = match (&options.user_data, plant) {
-        (None, None) => b"#cloud-config\n{}\n".to_vec(),
-        (None, Some(plant)) => merged(Map::new(), plant, &mut planted)?,
-        (Some(Document::Table(Value::Object(table))), Some(plant)) => merged(table.clone(), plant, &mut planted)?,
-        (Some(Document::Table(table)), _) => seed::yaml(table, Some("#cloud-config"))?,
-        (Some(document), plant) => {
+    let user_data = match &options.user_data {
+        None => merged(Map::new(), plant, &mut planted)?,
+        Some(Document::Table(Value::Object(table))) => merged(table.clone(), plant, &mut planted)?,
+        Some(document) => {
             let bytes = bytes_of("user_data", document, cx).await?;
-            let parsed = std::str::from_utf8(&bytes).ok().and_then(seed::parse_cloud_config);
-            match (plant, parsed) {
-                (Some(plant), Some(table)) => merged(table, plant, &mut planted)?,
-                // A script or a MIME archive is the user's own affair, to the byte.
+            match std::str::from_utf8(&bytes).ok().and_then(seed::parse_cloud_config) {
+                Some(table) if plant.login.is_some() => merged(table, plant, &mut planted)?,
+                // A script or a MIME archive is the user's own affair, to the byte; and so is text that needs nothing.
                 _ => bytes,
             }
         }
@@ -76,54 +70,60 @@ async fn bytes_of(option: &str, document: &Document, cx: &BuildCx) -> Result<Vec
     }
 }
 
-/// Adds the login to a cloud-config, beside what is in it.
+/// Adds what is planted to a cloud-config, beside what is in it.
 fn merged(mut config: Map<String, Value>, plant: &Plant<'_>, planted: &mut Planted) -> Result<Vec<u8>> {
-    let users = config.entry("users").or_insert_with(|| json!(["default"]));
-    let Value::Array(users) = users else {
-        return Err(Error::new(Kind::Option, "option `user_data`: `users` must be a list to add a login to")
-            .hint("give ssh_password or ssh_private_key_file, and nothing is added"));
-    };
-    let same = |user: &&mut Value| user.get("name").and_then(Value::as_str) == Some(plant.user);
-    match users.iter_mut().find(same).and_then(Value::as_object_mut) {
-        Some(user) => {
-            for name in ["ssh_authorized_keys", "ssh-authorized-keys"] {
-                if let Some(Value::Array(keys)) = user.get_mut(name) {
-                    keys.push(json!(plant.public_key));
-                    planted.user_key = true;
-                }
-            }
-            if !planted.user_key {
-                user.insert("ssh_authorized_keys".into(), json!([plant.public_key]));
-            }
-        }
-        None if plant.user == "root" => {
-            users.push(json!({ "name": "root", "lock_passwd": false, "ssh_authorized_keys": [plant.public_key] }));
-        }
-        None => users.push(json!({
-            "name": plant.user,
-            "sudo": "ALL=(ALL) NOPASSWD:ALL",
-            "lock_passwd": true,
-            "ssh_authorized_keys": [plant.public_key],
-        })),
-    }
-    planted.user_key = true;
-    if plant.user == "root" {
-        config.insert("disable_root".into(), json!(false));
+    if let Some((user, key)) = plant.login {
+        add_login(&mut config, user, key)?;
+        planted.login = true;
     }
     if !config.contains_key("ssh_keys") {
         let (private, public) = plant.host_key;
         config.insert("ssh_keys".into(), json!({ "ed25519_private": private, "ed25519_public": public }));
         planted.host_key = true;
     }
-    seed::yaml(&Value::Object(config), Some("#cloud-config")).context(Kind::Option, "option `user_data`")
+    seed::yaml(&Value::Object(config), Some("#cloud-config"))
+}
+
+fn add_login(config: &mut Map<String, Value>, name: &str, key: &str) -> Result<()> {
+    let users = config.entry("users").or_insert_with(|| json!(["default"]));
+    let Value::Array(users) = users else {
+        return Err(Error::new(Kind::Option, "option `user_data`: `users` must be a list to add a login to")
+            .hint("give ssh_password or ssh_private_key_file, and nothing is added"));
+    };
+    let same = |user: &&mut Value| user.get("name").and_then(Value::as_str) == Some(name);
+    match users.iter_mut().find(same).and_then(Value::as_object_mut) {
+        Some(user) => {
+            // Both spellings are cloud-init's.
+            let old = user.remove("ssh-authorized-keys").or_else(|| user.remove("ssh_authorized_keys"));
+            let mut keys = match old {
+                Some(Value::Array(keys)) => keys,
+                Some(Value::String(key)) => vec![json!(key)],
+                _ => Vec::new(),
+            };
+            keys.push(json!(key));
+            user.insert("ssh_authorized_keys".into(), Value::Array(keys));
+        }
+        None if name == "root" => users.push(json!({ "name": name, "ssh_authorized_keys": [key] })),
+        None => users.push(json!({
+            "name": name,
+            "sudo": "ALL=(ALL) NOPASSWD:ALL",
+            "lock_passwd": true,
+            "ssh_authorized_keys": [key],
+        })),
+    }
+    if name == "root" {
+        config.insert("disable_root".into(), json!(false));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const KEY: &str = "ssh-ed25519 AAAA rimg";
     const PLANT: Plant<'_> =
-        Plant { user: "rimg", public_key: "ssh-ed25519 AAAA rimg", host_key: ("PRIVATE\nKEY\n", "ssh-ed25519 BBBB") };
+        Plant { login: Some(("rimg", KEY)), host_key: ("PRIVATE\nKEY\n", "ssh-ed25519 BBBB") };
 
     fn merge(config: Value) -> (Value, Planted) {
         let mut planted = Planted::default();
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn a_login_stands_beside_what_the_user_wants() {
         let (config, planted) = merge(json!({ "packages": ["nginx"] }));
-        assert_eq!(planted, Planted { user_key: true, host_key: true });
+        assert_eq!(planted, Planted { login: true, host_key: true });
         assert_eq!(config["packages"], json!(["nginx"]));
         assert_eq!(config["users"][0], "default");
         assert_eq!(config["users"][1]["name"], "rimg");
@@ -149,9 +149,9 @@ mod tests {
             "users": [{ "name": "rimg", "shell": "/bin/zsh", "ssh_authorized_keys": ["ssh-rsa X"] }],
             "ssh_keys": { "rsa_private": "x" },
         }));
-        assert_eq!(planted, Planted { user_key: true, host_key: false });
+        assert_eq!(planted, Planted { login: true, host_key: false });
         let user = &config["users"][0];
-        assert_eq!((&user["shell"], &user["ssh_authorized_keys"][1]), (&json!("/bin/zsh"), &json!(PLANT.public_key)));
+        assert_eq!((&user["shell"], &user["ssh_authorized_keys"][1]), (&json!("/bin/zsh"), &json!(KEY)));
         assert_eq!(config["users"].as_array().unwrap().len(), 1);
         assert_eq!(config["ssh_keys"], json!({ "rsa_private": "x" }));
     }

@@ -45,7 +45,7 @@ impl Machine for QemuMachine {
     }
 
     fn user(&self) -> Option<String> {
-        self.login.user()
+        Some(self.login.user().to_owned())
     }
 
     async fn connect(&self, cx: &BuildCx) -> Result<Arc<dyn Communicator>> {

@@ -17,5 +17,5 @@ mod source;
 mod supervisor;
 mod tail;
 
-pub use builder::{QemuBuilder, boot_options, decode, fields};
+pub use builder::{QemuBuilder, boot_options, decode, field_names};
 pub use options::{Accelerator, QemuOptions};

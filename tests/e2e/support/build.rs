@@ -65,14 +65,3 @@ impl TestBuild {
         assert!(failures.is_empty(), "{failures:?}");
     }
 }
-
-/// Finds a program that a test needs; without it the test says so and is skipped, in CI it fails.
-pub fn needs(program: &str) -> bool {
-    let found = rimg::host::process::which(program).is_some();
-    if !found {
-        let ci = std::env::var_os("CI").is_some_and(|v| v == "true");
-        assert!(!ci, "{program} is not installed, and this is CI");
-        eprintln!("SKIPPED: {program} is not installed");
-    }
-    found
-}
