@@ -215,7 +215,7 @@ function Machine:screenshot(path) end
 ---@param opts rimg.ShutdownOptions?
 function Machine:shutdown(opts) end
 
----@class rimg.CaptureSpec
+---@class rimg.FinishOptions
 ---@field output_directory string? The folder the image goes to, relative to the Lua script; it appears whole.
 ---@field name string? The image's file name without extension. Default: the machine's name.
 ---@field format string? `qcow2`, `raw`, `vmdk`, `vdi` or `vhdx`. Default: the builder's own.
@@ -226,7 +226,7 @@ function Machine:shutdown(opts) end
 
 --- Shuts the machine down if it is up, makes the artifact, and removes the machine.
 ---@async
----@param opts rimg.CaptureSpec?
+---@param opts rimg.FinishOptions?
 ---@return rimg.Artifact
 function Machine:finish(opts) end
 
