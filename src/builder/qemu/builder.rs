@@ -16,7 +16,7 @@ use super::supervisor::{self, Shared};
 use super::tail::Tail;
 use crate::communicator::ssh::SshOptions;
 use crate::engine::options::{OptionError, decode_split, fields};
-use crate::engine::{Artifact, Builder, BuildCx, Health, Machine, Value};
+use crate::engine::{Artifact, BuildCx, Builder, Health, Machine, Value};
 use crate::error::{Context, Error, Kind, Result, io_error};
 
 /// Makes QEMU machines from one set of options.
@@ -33,7 +33,8 @@ pub fn decode(value: Value) -> Result<Arc<dyn Builder>> {
 
 /// Lists the options of `rimg.qemu`.
 pub fn field_names() -> &'static [&'static str] {
-    static FIELDS: LazyLock<Vec<&'static str>> = LazyLock::new(|| [fields::<QemuOptions>(), fields::<SshOptions>()].concat());
+    static FIELDS: LazyLock<Vec<&'static str>> =
+        LazyLock::new(|| [fields::<QemuOptions>(), fields::<SshOptions>()].concat());
     &FIELDS
 }
 

@@ -122,8 +122,7 @@ mod tests {
     use super::*;
 
     const KEY: &str = "ssh-ed25519 AAAA rimg";
-    const PLANT: Plant<'_> =
-        Plant { login: Some(("rimg", KEY)), host_key: ("PRIVATE\nKEY\n", "ssh-ed25519 BBBB") };
+    const PLANT: Plant<'_> = Plant { login: Some(("rimg", KEY)), host_key: ("PRIVATE\nKEY\n", "ssh-ed25519 BBBB") };
 
     fn merge(config: Value) -> (Value, Planted) {
         let mut planted = Planted::default();
