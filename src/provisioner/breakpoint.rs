@@ -119,6 +119,6 @@ mod tests {
     async fn without_debug_it_says_so_and_goes_on() {
         let bench = Bench::new();
         breakpoint(&bench.session, BreakpointOptions::default()).await.unwrap();
-        assert!(bench.output().await.concat().contains("only with --debug"));
+        assert!(bench.output().concat().contains("only with --debug"));
     }
 }

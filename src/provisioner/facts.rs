@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(facts.home, bench.path("home"));
         assert_eq!(super::facts(&bench.session).await.unwrap(), facts);
         assert_eq!(bench.commands().len(), 1);
-        assert!(bench.output().await.is_empty());
+        assert!(bench.output().is_empty());
     }
 
     #[tokio::test]

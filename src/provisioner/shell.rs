@@ -236,7 +236,7 @@ fn wrapped(session: &Session, script: &Script, options: &ShellOptions) -> Result
     // A given name may be there from the last attempt; an unguessable one must not be there at all.
     let replace = if options.remote_path.is_some() || options.remote_file.is_some() { r#"rm -f -- "$1";"# } else { "" };
     let clean = if options.skip_clean { "" } else { r#"rm -f -- "$1";"# };
-    let write = |umask: &str| format!(r#"(umask {umask};{replace}set -C;cat >"$1")||exit 126"#);
+    let write = |umask: &str| format!(r#"(umask {umask};{replace}set -C;exec cat >"$1")||exit 126"#);
     wrapped.program = match &options.execute_command {
         None => {
             let start = match &script.interpreter {
@@ -361,7 +361,7 @@ mod tests {
             ..ShellOptions::default()
         };
         assert_eq!(shell(&bench.session, options.clone()).await.unwrap().stdout, "two\n");
-        assert_eq!(bench.output().await, ["stdout: one", "stdout: there", "stdout: two"]);
+        assert_eq!(bench.output(), ["stdout: one", "stdout: there", "stdout: two"]);
         assert_eq!(left_over(), 0);
         options.skip_clean = true;
         shell(&bench.session, options.clone()).await.unwrap();

@@ -25,7 +25,7 @@ pub struct Bench {
     pub dir: tempfile::TempDir,
     seen: Arc<Mutex<Vec<String>>>,
     state: Arc<State>,
-    _ui: UiThread,
+    ui: UiThread,
 }
 
 #[derive(Default)]
@@ -96,12 +96,32 @@ impl Bench {
             Mode::Live => Session::new(machine, cx),
             _ => Session::pretended("vm", cx),
         };
-        Bench { session, dir, seen, state, _ui: ui_thread }
+        Bench { session, dir, seen, state, ui: ui_thread }
     }
 
     /// Returns a path in the test's folder.
     pub fn path(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
+    }
+
+    /// Puts a program of the test's own in front of the machine's.
+    pub fn program(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.dir.path().join("home/bin").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Makes the machine's user an ordinary one whose sudo works as the real one does: it must be asked with `-n --`,
+    /// and clears the environment.
+    pub fn unprivileged(&self) {
+        self.program("id", "#!/bin/sh\n[ -n \"$AS_ROOT\" ]&&echo 0||echo 1000\n");
+        self.program(
+            "sudo",
+            "#!/bin/sh\n[ \"$1 $2\" = '-n --' ]||{ echo 'sudo: a password is required' >&2;exit 1;}\nshift 2\n\
+             exec env -i PATH=\"$PATH\" AS_ROOT=1 \"$@\"\n",
+        );
     }
 
     /// Writes a file beside the script and returns its name.
@@ -111,8 +131,8 @@ impl Bench {
     }
 
     /// Returns the output lines and messages seen so far.
-    pub async fn output(&self) -> Vec<String> {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    pub fn output(&self) -> Vec<String> {
+        self.ui.flush();
         self.seen.lock().unwrap().clone()
     }
 
@@ -194,7 +214,13 @@ impl Communicator for Shell {
         let line = line.replace("/proc/sys/kernel/random/boot_id", "\"$FAKE_BOOT_FILE\"");
         let boot_file = self.home.join(".boot");
         std::fs::write(&boot_file, format!("boot-{boot}\n")).map_err(io)?;
-        child.args(["-c", &line]).current_dir(&self.home).env("HOME", &self.home).env("FAKE_BOOT_FILE", &boot_file);
+        let path = format!("{}/bin:{}", self.home.display(), std::env::var("PATH").unwrap());
+        child
+            .env("PATH", path)
+            .args(["-c", &line])
+            .current_dir(&self.home)
+            .env("HOME", &self.home)
+            .env("FAKE_BOOT_FILE", &boot_file);
         child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Process::spawn(&mut child)?;
         let mut stdin = process.child().stdin.take().unwrap();

@@ -65,3 +65,66 @@ exec "$s" -c "$1""#;
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provisioner::run::{RunOptions, run};
+    use crate::provisioner::shell::{ShellOptions, shell};
+    use crate::provisioner::testing::Bench;
+    use crate::provisioner::values::{Blob, Env};
+    use proptest::prelude::*;
+
+    fn environment(value: &str) -> Env {
+        Env(vec![("CANARY".into(), value.into())])
+    }
+
+    #[tokio::test]
+    async fn sudo_is_used_only_where_the_user_is_not_root_and_the_environment_goes_through_it() {
+        let bench = Bench::new();
+        bench.unprivileged();
+        let options = RunOptions {
+            sudo: true,
+            env: environment("a'b"),
+            input: Some(Blob(b"input".to_vec())),
+            cwd: Some("/".into()),
+            ..RunOptions::default()
+        };
+        let line = Line::Shell(r#"echo "$AS_ROOT $CANARY $PWD";cat"#.into());
+        assert_eq!(run(&bench.session, line.clone(), options).await.unwrap().stdout, "1 a'b /\ninput");
+        let script = ShellOptions { sudo: true, env: environment("$x"), ..ShellOptions::text("echo $AS_ROOT $CANARY") };
+        assert_eq!(shell(&bench.session, script).await.unwrap().stdout, "1 $x\n");
+        assert_eq!(run(&bench.session, line, RunOptions::default()).await.unwrap().stdout.split(' ').next(), Some(""));
+    }
+
+    #[tokio::test]
+    async fn a_sudo_that_asks_is_explained() {
+        let bench = Bench::new();
+        bench.unprivileged();
+        bench.program("sudo", "#!/bin/sh\necho 'sudo: a password is required' >&2;exit 1\n");
+        let options = ShellOptions { sudo: true, ..ShellOptions::text("true") };
+        let error = shell(&bench.session, options).await.unwrap_err();
+        assert!(error.hints().concat().contains("NOPASSWD"), "{error} {:?}", error.hints());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        #[test]
+        fn any_value_and_any_input_arrive(value in "[^\0]{0,40}", input in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let wrapped = Wrapped {
+                program: r#"printf %s "$CANARY";printf '|';cat"#.into(),
+                header: environment(&value).exports(),
+                stdin: input.clone(),
+                ..Wrapped::default()
+            };
+            let command = wrapped.command();
+            let mut child = std::process::Command::new("sh");
+            child.args(["-c", &command.line.to_shell()]).stdin(std::process::Stdio::piped());
+            let mut child = child.stdout(std::process::Stdio::piped()).spawn().unwrap();
+            std::io::Write::write_all(&mut child.stdin.take().unwrap(), &command.stdin.unwrap()).unwrap();
+            let output = child.wait_with_output().unwrap();
+            let expected = [value.as_bytes(), b"|", &input].concat();
+            prop_assert_eq!(output.stdout, expected);
+        }
+    }
+}
