@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::attempt::{self, context};
 use super::run;
 use super::wrap::Wrapped;
-use super::write::{check_path, home_relative};
+use super::write::{absolute, check_path};
 use crate::engine::{Operation, Seconds, Session, Sink};
 use crate::error::{Error, Kind, Result, io_error};
 use crate::ui::event::{Counter, Unit};
@@ -47,15 +47,15 @@ pub async fn download(session: &Session, src: &str, dst: &str, options: &Downloa
 }
 
 async fn fetch(session: &Session, src: &str, dst: &str, options: &DownloadOptions, counter: &Counter) -> Result<u64> {
-    let from = home_relative(src);
+    let from = absolute(session, src).await?;
     if !options.sudo {
         let ask = Wrapped {
             program: r#"if [ -d "$1" ];then echo d;else echo f;fi"#.into(),
-            args: vec![from.to_owned()],
+            args: vec![from.clone()],
             ..Wrapped::default()
         };
         let is_tree = run::ask(session, &ask).await?.stdout.trim() == "d";
-        return attempt::limited(options.timeout, take(session, src, from, is_tree, dst, counter)).await;
+        return attempt::limited(options.timeout, take(session, src, &from, is_tree, dst, counter)).await;
     }
     // The user may not read it: root copies it to a place of the user's own.
     let staged = format!("/tmp/rimg-{}", uuid::Uuid::new_v4().simple());
@@ -68,7 +68,7 @@ async fn fetch(session: &Session, src: &str, dst: &str, options: &DownloadOption
     let fetched = attempt::limited(options.timeout, async {
         let copy = Wrapped {
             program: r#"if [ -d "$1" ];then mkdir -- "$2/x"&&cp -a -- "$1/." "$2/x"&&t=d;else cp -- "$1" "$2/x"&&t=f;fi&&chown -R -- "$3" "$2/x"&&echo $t"#.into(),
-            args: vec![from.to_owned(), staged.clone(), user],
+            args: vec![from, staged.clone(), user],
             sudo: true,
             ..Wrapped::default()
         };

@@ -1,5 +1,7 @@
 //! `vm:run`: one command.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{self, context};
@@ -9,6 +11,9 @@ use super::values::{Blob, Env};
 use super::wrap::{self, Wrapped};
 use crate::engine::{Command, Line, Operation, Seconds, Session};
 use crate::error::{Error, Kind, Result};
+
+/// How long ending a command whose time is up may take.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
 
 /// Options of `vm:run`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -40,21 +45,25 @@ impl RunOptions {
         self.valid_exit_codes.as_deref().unwrap_or(&[0])
     }
 
-    fn command(&self, line: &Line) -> Command {
+    /// Returns the command, and the one that ends it when its time is up.
+    fn command(&self, line: &Line) -> (Command, Option<Wrapped>) {
         let stdin = self.input.as_ref().map(|input| input.0.clone());
-        if self.env.is_empty() && self.cwd.is_none() && !self.sudo {
-            return Command { line: line.clone(), env: Vec::new(), stdin };
+        if self.env.is_empty() && self.cwd.is_none() && !self.sudo && self.timeout.is_none() {
+            return (Command { line: line.clone(), env: Vec::new(), stdin }, None);
         }
-        let (program, args) = wrap::of_line(line);
-        Wrapped {
+        let mark = self.timeout.map(|_| wrap::mark());
+        let (program, args) = wrap::of_line(line, mark.is_some());
+        let kill = mark.as_ref().map(|mark| wrap::kill(mark, "", self.sudo));
+        let wrapped = Wrapped {
             program,
             args,
             header: self.env.exports(),
             stdin: stdin.unwrap_or_default(),
             cwd: self.cwd.clone(),
             sudo: self.sudo,
-        }
-        .command()
+            mark,
+        };
+        (wrapped.command(), kill)
     }
 }
 
@@ -75,13 +84,14 @@ pub async fn run(session: &Session, line: Line, options: RunOptions) -> Result<C
         "options": options,
     });
     let operation = Operation::new("run", line.to_shell(), request);
-    let command = options.command(&line);
+    let (command, kill) = options.command(&line);
     let check = options.check != Some(false);
     session
         .perform(operation, || async {
             let cx = context(session);
             attempt::repeated(&cx, options.max_retries, || async {
-                let result = execute(session, &command, options.timeout, options.quiet, options.valid()).await?;
+                let limit = options.timeout.zip(kill.as_ref());
+                let result = execute(session, &command, limit, options.quiet, options.valid()).await?;
                 if check { result.accepted(options.valid()) } else { Ok(result) }
             })
             .await
@@ -89,19 +99,28 @@ pub async fn run(session: &Session, line: Line, options: RunOptions) -> Result<C
         .await
 }
 
-/// Runs a command inside an operation; its connection, made first if need be, does not count against `timeout`.
+/// Runs a command inside an operation; its connection, made first if need be, does not count against the limit. At
+/// the limit the command that comes with it ends what still runs.
 pub(super) async fn execute(
     session: &Session,
     command: &Command,
-    timeout: Option<Seconds>,
+    limit: Option<(Seconds, &Wrapped)>,
     quiet: bool,
     valid: &[i32],
 ) -> Result<CommandResult> {
     let communicator = session.communicator().await?;
     let mut capture = Capture::new(context(session).ui, session.name(), quiet);
-    let status = attempt::limited(timeout, communicator.exec(command, &mut capture)).await;
+    let status = attempt::limited(limit.map(|(time, _)| time), communicator.exec(command, &mut capture)).await;
     // What was said before the end is shown even when the end was not seen.
     let captured = capture.finish();
+    if let (Err(error), Some((_, kill))) = (&status, limit)
+        && error.kind() == Kind::Timeout
+    {
+        let mut nowhere = Capture::new(crate::ui::Ui::silent(), "", true);
+        let kill = kill.command();
+        let killed = tokio::time::timeout(KILL_LIMIT, communicator.exec(&kill, &mut nowhere)).await;
+        tracing::debug!(?killed, "ended a command whose time was up");
+    }
     Ok(CommandResult::new(&status?, captured, valid))
 }
 
@@ -175,7 +194,7 @@ mod tests {
     #[tokio::test]
     async fn a_timeout_ends_it_and_says_so() {
         let bench = Bench::new();
-        let options = RunOptions { timeout: Seconds::parse("200ms"), ..RunOptions::default() };
+        let options = RunOptions { timeout: Seconds::parse("500ms"), ..RunOptions::default() };
         let started = std::time::Instant::now();
         let error = run(&bench.session, shell("echo before; sleep 30"), options).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Timeout);

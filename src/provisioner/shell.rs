@@ -12,7 +12,7 @@ use super::execute_command::{self, Places};
 use super::result::CommandResult;
 use super::run;
 use super::values::{Env, digest};
-use super::wrap::Wrapped;
+use super::wrap::{self, Wrapped};
 use crate::engine::{Answer, Operation, Seconds, Session, Value, options, quote};
 use crate::error::{Error, Kind, Result};
 
@@ -204,8 +204,14 @@ async fn execute(session: &Session, script: &Script, options: &ShellOptions) -> 
             .map_err(|e| e.within("the machine did not take commands again"))?;
     }
     let communicator = session.communicator().await?;
-    let command = wrapped(session, script, options)?.command();
-    let ended = run::execute(session, &command, options.timeout, options.quiet, options.valid()).await;
+    let wrapped = wrapped(session, script, options)?;
+    let file = match wrapped.args.first() {
+        Some(path) if !options.skip_clean => path,
+        _ => "",
+    };
+    let kill = wrap::kill(wrapped.mark.as_deref().unwrap_or_default(), file, options.sudo);
+    let limit = options.timeout.map(|time| (time, &kill));
+    let ended = run::execute(session, &wrapped.command(), limit, options.quiet, options.valid()).await;
     let result = match ended {
         Err(error) if options.expect_disconnect && matches!(error.kind(), Kind::Connect | Kind::Network) => {
             session.disconnect().await;
@@ -231,6 +237,7 @@ fn wrapped(session: &Session, script: &Script, options: &ShellOptions) -> Result
         stdin: script.bytes.clone(),
         sudo: options.sudo,
         args: vec![path.clone()],
+        mark: Some(wrap::mark()),
         ..Wrapped::default()
     };
     // A given name may be there from the last attempt; an unguessable one must not be there at all.

@@ -194,6 +194,12 @@ struct Shell {
     gone: watch::Sender<bool>,
 }
 
+impl Shell {
+    fn at(&self, path: &str) -> std::path::PathBuf {
+        self.home.join(path.trim_start_matches("~/"))
+    }
+}
+
 fn io(e: std::io::Error) -> Error {
     Error::new(Kind::Io, "fake").caused_by(e)
 }
@@ -256,7 +262,7 @@ impl Communicator for Shell {
 
     async fn upload(&self, what: Source<'_>, to: &str, meta: FileMeta, counter: &Counter) -> Result<u64> {
         use std::os::unix::fs::PermissionsExt;
-        let to = self.home.join(to);
+        let to = self.at(to);
         let bytes = match what {
             Source::File(path) => std::fs::read(path).map_err(io)?,
             Source::Bytes(bytes) => bytes.to_vec(),
@@ -274,7 +280,7 @@ impl Communicator for Shell {
     }
 
     async fn download(&self, from: &str, to: Sink<'_>, _: &Counter) -> Result<u64> {
-        let from = self.home.join(from);
+        let from = self.at(from);
         let copy = |to: &Path| std::process::Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status();
         match to {
             Sink::Tree(to) => {

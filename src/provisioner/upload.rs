@@ -8,7 +8,7 @@ use super::attempt::{self, context};
 use super::run;
 use super::values::FileMode;
 use super::wrap::Wrapped;
-use super::write::{WriteOptions, check_path, home_relative};
+use super::write::{WriteOptions, absolute, check_path};
 use crate::engine::{FileMeta, Operation, Seconds, Session, Source};
 use crate::error::{Error, Kind, Result, io_error};
 use crate::ui::event::{Counter, Unit};
@@ -54,7 +54,7 @@ pub async fn upload(session: &Session, src: &str, dst: &str, options: &UploadOpt
             attempt::repeated(&cx, options.max_retries, || async {
                 let progress = cx.ui.progress(format!("uploading {src}"), total, Unit::Bytes);
                 let counter = progress.counter();
-                send(session, &local, is_tree, home_relative(&target), options, &counter).await
+                send(session, &local, is_tree, &target, options, &counter).await
             })
             .await
             .map_err(|e| match (is_tree, e.kind()) {
@@ -81,7 +81,8 @@ async fn send(
         let sent = attempt::limited(options.timeout, communicator.upload(source, target, meta, counter)).await?;
         if options.owner.is_some() {
             let program = "chown -R -- \"$2\" \"$1\"".to_owned();
-            let wrapped = Wrapped { program, args: finish.args(target), ..Wrapped::default() };
+            let target = absolute(session, target).await?;
+            let wrapped = Wrapped { program, args: finish.args(&target), ..Wrapped::default() };
             run::ask(session, &wrapped).await?;
         }
         return Ok(sent);
@@ -94,7 +95,8 @@ async fn send(
     let inner = format!("{staged}/x");
     let placed = attempt::limited(options.timeout, async {
         let sent = communicator.upload(source, &inner, meta, counter).await?;
-        run::ask(session, &place(&inner, target, is_tree, &finish)).await?;
+        let target = absolute(session, target).await?;
+        run::ask(session, &place(&inner, &target, is_tree, &finish)).await?;
         Ok(sent)
     })
     .await;

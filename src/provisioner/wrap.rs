@@ -26,6 +26,29 @@ pub struct Wrapped {
     pub stdin: Vec<u8>,
     pub cwd: Option<String>,
     pub sudo: bool,
+    /// A word that nobody else has, by which [`kill`] finds it.
+    pub mark: Option<String>,
+}
+
+/// Ends what carries the mark `$m`: the process groups of all commands that have it among their words, but this one's.
+/// What does not end in a second is killed; then the file `$f`, which it would have removed, is.
+const KILL: &str = r#"g(){ G=;read -r s 2>/dev/null <"$1/stat"||return 1;s=${s##*) };set -- $s;G=$3;}
+g /proc/$$;own=$G
+all(){ for c in $(grep -l -- "$m" /proc/[0-9]*/cmdline 2>/dev/null);do
+g "${c%/cmdline}"&&[ "$G" != "$own" ]&&[ "$G" -gt 1 ]&&kill -"$1" -"$G" 2>/dev/null;done;}
+all TERM;sleep 1;all KILL
+[ -z "$f" ]||rm -f -- "$f";true"#;
+
+/// Returns a mark.
+pub fn mark() -> String {
+    format!("rimg-{}", uuid::Uuid::new_v4().simple())
+}
+
+/// Returns the command that ends a marked one: a server tells a command only that its connection is gone, and one that
+/// writes nothing does not notice.
+pub fn kill(mark: &str, file: &str, sudo: bool) -> Wrapped {
+    let header = format!("m={}\nf={}\n", quote::word(mark), quote::word(file));
+    Wrapped { program: KILL.to_owned(), header, sudo, ..Wrapped::default() }
 }
 
 impl Wrapped {
@@ -48,20 +71,23 @@ impl Wrapped {
         if self.sudo {
             argv.extend([AS_ROOT.to_owned(), "rimg".to_owned()]);
         }
-        argv.extend([program, "rimg".to_owned()]);
+        argv.extend([program, self.mark.clone().unwrap_or_else(|| "rimg".to_owned())]);
         argv.extend(self.args.iter().cloned());
         Command { line: Line::Argv(argv), env: Vec::new(), stdin: Some(stdin) }
     }
 }
 
 /// Returns program and arguments that run `line`: a shell line in the user's own shell, as sshd would, else in `sh`.
-pub fn of_line(line: &Line) -> (String, Vec<String>) {
+/// With `stay`, the program's own shell stays as its parent, and keeps the mark.
+pub fn of_line(line: &Line, stay: bool) -> (String, Vec<String>) {
+    let exec = if stay { "" } else { "exec " };
+    // Without something after it, a shell replaces itself all the same.
+    let end = if stay { "\nexit $?" } else { "" };
     match line {
-        Line::Argv(argv) => (r#"exec "$@""#.to_owned(), argv.clone()),
+        Line::Argv(argv) => (format!(r#"{exec}"$@"{end}"#), argv.clone()),
         Line::Shell(line) => {
-            let program = r#"case "${SHELL-}" in */bash|*/zsh|*/ksh|*/dash|*/ash|*/fish)s=$SHELL;;*)s=sh;;esac
-exec "$s" -c "$1""#;
-            (program.to_owned(), vec![line.clone()])
+            let choose = r#"case "${SHELL-}" in */bash|*/zsh|*/ksh|*/dash|*/ash|*/fish)s=$SHELL;;*)s=sh;;esac"#;
+            (format!("{choose}\n{exec}\"$s\" -c \"$1\"{end}"), vec![line.clone()])
         }
     }
 }

@@ -62,15 +62,15 @@ pub async fn write(session: &Session, path: &str, content: &[u8], options: &Writ
 
 /// Writes bytes inside an operation.
 pub(super) async fn put(session: &Session, path: &str, content: &[u8], options: &WriteOptions) -> Result<()> {
-    let path = home_relative(path);
     if options.needs_shell() {
+        let path = absolute(session, path).await?;
         // The mode is in force before the content is there: it may be a secret.
         let umask = if options.mode.is_some() { "umask 077;" } else { "" };
         let make = r#"d=$(dirname -- "$1")&&(umask 022;mkdir -p -- "$d")&&"#;
         let program = format!(r#"{make}({umask}cat >"$1"){}"#, options.finish());
         let wrapped = Wrapped {
             program,
-            args: options.args(path),
+            args: options.args(&path),
             stdin: content.to_vec(),
             sudo: options.sudo,
             ..Wrapped::default()
@@ -114,9 +114,8 @@ pub async fn read(session: &Session, path: &str, options: &ReadOptions) -> Resul
     let operation = Operation::new("read", path, serde_json::json!({ "path": path, "options": options }));
     let content: Content = session
         .perform(operation, || async {
-            let path = home_relative(path);
             if options.sudo {
-                return read_as_root(session, path).await;
+                return read_as_root(session, &absolute(session, path).await?).await;
             }
             let mut bytes = Vec::new();
             session.communicator().await?.download(path, Sink::Bytes(&mut bytes), &Counter::default()).await?;
@@ -158,16 +157,23 @@ pub(super) fn check_path(of: &str, path: &str) -> Result<()> {
     Ok(())
 }
 
-/// Makes `~/x` the relative path that communicators and shells both take from the user's home.
-pub(super) fn home_relative(path: &str) -> &str {
-    match path.strip_prefix("~/") {
-        Some(rest) => match rest.trim_start_matches('/') {
-            "" => ".",
-            rest => rest,
-        },
-        None if path == "~" => ".",
-        None => path,
-    }
+/// Makes `~/x` an absolute path for a shell program, where a quoted `~` is only a character and root has another home.
+pub(super) async fn absolute(session: &Session, path: &str) -> Result<String> {
+    const NOTE: &str = "home";
+    let rest = match path.strip_prefix('~') {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+        _ => return Ok(path.to_owned()),
+    };
+    let home = match session.noted(NOTE).as_ref().and_then(|note| note.as_str()) {
+        Some(home) => home.to_owned(),
+        None => {
+            let wrapped = Wrapped { program: r#"printf %s "$HOME""#.into(), ..Wrapped::default() };
+            let home = run::ask(session, &wrapped).await?.stdout;
+            session.note(NOTE, home.clone().into());
+            home
+        }
+    };
+    Ok(format!("{}{rest}", home.trim_end_matches('/')))
 }
 
 #[cfg(test)]
