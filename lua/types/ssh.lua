@@ -1,0 +1,16 @@
+---@meta
+
+--- How to reach a machine over SSH; these options stand in the table of its builder.
+---@class rimg.SshOptions
+---@field ssh_host string? Host name or address; builders that make the machine know it themselves.
+---@field ssh_port integer? TCP port on the machine. Default 22.
+---@field ssh_username string? The user to log in as.
+---@field ssh_password string? The password, also given to every hidden prompt of keyboard-interactive authentication.
+---@field ssh_private_key_file string? A private key: OpenSSH or PEM; `~/` and paths relative to the script are understood.
+---@field ssh_private_key_passphrase string? What unlocks the private key.
+---@field ssh_agent_auth boolean? Whether the keys of the running SSH agent (`SSH_AUTH_SOCK`) are tried. Default `false`.
+---@field ssh_keyboard_interactive boolean? Whether the password is also tried by keyboard-interactive. Default `true`.
+---@field ssh_timeout rimg.Duration? How long to wait until the machine can be logged in to. Default `"5m"`.
+---@field ssh_handshake_attempts integer? How often the server may refuse the credentials before that is final. Default 3; on a machine that is still booting, as often as two minutes allow.
+---@field ssh_connect_timeout rimg.Duration? How long one TCP connection may take to come about. Default `"10s"`.
+---@field ssh_keep_alive_interval rimg.Duration? How often a silent server is asked for a sign of life; 0 turns it off. Default `"5s"`.
