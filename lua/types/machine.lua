@@ -46,7 +46,8 @@ local Machine = {}
 function Machine:run(command, opts) end
 
 ---@class rimg.ShellOptions
----@field inline (string|string[])? Lines that make one script.
+---@field [integer] string Lines that make one script.
+---@field inline (string|string[])? The same by Packer's name.
 ---@field script string? A script file on this host, relative to the Lua script.
 ---@field scripts (string|string[])? Script files on this host, run in order, each an operation of its own.
 ---@field env (table<string, string|number|boolean>|string[])? Environment variables: a table, or a list of `"NAME=value"`.

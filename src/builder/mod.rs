@@ -1,5 +1,7 @@
 //! The registry of builders: a new one is a folder here and a line in [`REGISTRY`].
 
+pub mod host;
+pub mod localhost;
 pub mod qemu;
 
 use std::sync::Arc;
@@ -23,10 +25,14 @@ pub struct Entry {
 }
 
 /// Every builder there is.
-pub const REGISTRY: &[Entry] = &[Entry {
-    name: "qemu",
-    class: "rimg.QemuOptions",
-    fields: qemu::field_names,
-    boot_options: Some(qemu::boot_options),
-    decode: qemu::decode,
-}];
+pub const REGISTRY: &[Entry] = &[
+    Entry {
+        name: "qemu",
+        class: "rimg.QemuOptions",
+        fields: qemu::field_names,
+        boot_options: Some(qemu::boot_options),
+        decode: qemu::decode,
+    },
+    host::ENTRY,
+    localhost::ENTRY,
+];

@@ -13,5 +13,6 @@ mod artifact;
 mod cli;
 mod communicator;
 mod download;
+mod provisioner;
 mod qemu;
 mod support;

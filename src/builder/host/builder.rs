@@ -1,0 +1,67 @@
+//! Takes an existing machine into use.
+
+use std::sync::{Arc, LazyLock};
+
+use async_trait::async_trait;
+
+use super::machine::HostMachine;
+use super::options::HostOptions;
+use crate::builder::Entry;
+use crate::communicator::ssh::{SshOptions, Target};
+use crate::engine::options::{decode_split, fields};
+use crate::engine::{BuildCx, Builder, Machine};
+use crate::error::{Error, Kind, Result};
+
+/// The line of the registry.
+pub const ENTRY: Entry = Entry {
+    name: "host",
+    class: "rimg.HostOptions",
+    fields: || {
+        static FIELDS: LazyLock<Vec<&'static str>> =
+            LazyLock::new(|| [fields::<HostOptions>(), fields::<SshOptions>()].concat());
+        &FIELDS
+    },
+    boot_options: None,
+    decode: |value| {
+        let (options, ssh) = decode_split("rimg.host", value)?;
+        Ok(Arc::new(HostBuilder { options, ssh }))
+    },
+};
+
+/// The builder of existing machines: it makes nothing, and removes nothing.
+pub struct HostBuilder {
+    options: HostOptions,
+    ssh: SshOptions,
+}
+
+#[async_trait]
+impl Builder for HostBuilder {
+    fn kind(&self) -> &'static str {
+        "host"
+    }
+
+    fn validate(&self, cx: &BuildCx) -> Result<Vec<String>> {
+        self.host()?;
+        self.ssh.validate(cx)?;
+        Ok(Vec::new())
+    }
+
+    async fn launch(&self, cx: &BuildCx) -> Result<Arc<dyn Machine>> {
+        let host = self.host()?;
+        let target = Target::new(&self.ssh, host, self.ssh.port(), cx).await?;
+        let name = self.options.name.clone().unwrap_or_else(|| host.to_owned());
+        Ok(Arc::new(HostMachine::new(name, target, self.ssh.timeout())))
+    }
+}
+
+impl HostBuilder {
+    fn host(&self) -> Result<&str> {
+        let host = self.ssh.ssh_host.as_deref().unwrap_or_default();
+        if host.is_empty() {
+            return Err(Error::new(Kind::Option, "option `ssh_host` is required: the machine's name or address")
+                .field("option", "ssh_host")
+                .hint("for this very machine there is rimg.localhost{}"));
+        }
+        Ok(host)
+    }
+}
