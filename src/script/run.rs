@@ -81,6 +81,7 @@ fn prepare(options: &RunOptions, ui: &Ui, scope: &Scope, resources: &Resources) 
         scope: scope.clone(),
         main,
         main_worked: Cell::new(false),
+        pretended: Cell::new(false),
         schedule: Arc::new(Schedule::new(options.parallel)),
         selection: Selection::new(&options.only, &options.except)?,
         variables: Variables::load(&options.var_files, &options.vars)?,

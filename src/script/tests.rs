@@ -389,3 +389,19 @@ fn the_script_cannot_leave_without_cleaning_up() {
     let ran = script("print(debug.getregistry, debug.traceback ~= nil, package.loadlib)").run();
     assert_eq!(ran.messages(), ["nil\ttrue\tnil"]);
 }
+
+#[test]
+fn a_check_forgives_a_script_that_gives_up_on_an_empty_answer() {
+    let source = r#"
+        local rimg = require "rimg"
+        local vm = rimg.localhost {}
+        rimg.retry({ attempts = 9 }, function()
+          if vm:run("cat /etc/hostname").stdout == "" then rimg.fail("no name") end
+        end)
+    "#;
+    let ran = script(source).with(|o| o.mode = Mode::Check).run();
+    assert_eq!(ran.outcome, Outcome::Done);
+    assert!(ran.messages()[0].starts_with("checked up to build.lua:5"), "{:?}", ran.messages());
+    let ran = script("require('rimg').fail('always')").with(|o| o.mode = Mode::Check).run();
+    assert_eq!(ran.outcome, Outcome::ScriptError);
+}

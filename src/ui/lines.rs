@@ -263,13 +263,14 @@ impl Lines {
     /// Remembers a build's machines: only when there are several does a line have to say which.
     fn note_machine(&mut self, build: &str, machine: &str) {
         let machines = self.machines.entry(build.to_owned()).or_default();
-        if !machines.iter().any(|known| known == machine) {
+        // Post-processing happens on no machine.
+        if !machine.is_empty() && !machines.iter().any(|known| known == machine) {
             machines.push(machine.to_owned());
         }
     }
 
     fn machine_prefix(&self, build: &str, machine: &str) -> String {
-        let several = self.machines.get(build).is_some_and(|machines| machines.len() > 1);
+        let several = !machine.is_empty() && self.machines.get(build).is_some_and(|machines| machines.len() > 1);
         if several { format!("[{}] ", text::sanitize(machine)) } else { String::new() }
     }
 

@@ -237,7 +237,7 @@ impl<O: Write + Send, E: Write + Send> Renderer for Summary<O, E> {
                     build.operations += 1;
                     build.cached += usize::from(*cached);
                 }
-                let what = format!("{kind} {}", text::sanitize(title));
+                let what = format!("{kind} {}", text::sanitize(title)).trim_end().to_owned();
                 self.operations.push(Timed { build: build.clone(), what, ok: *ok, seconds: *seconds });
                 // Only the slowest are ever shown; a run of a million operations must not grow with them.
                 if self.operations.len() >= 1000 {

@@ -76,7 +76,11 @@ impl Terminal {
         };
         match event {
             Event::OperationStarted { build, id, kind, title, .. } => {
-                self.operations.push(began(id, build, format!("{kind} {}", text::sanitize(title))));
+                self.operations.push(began(
+                    id,
+                    build,
+                    format!("{kind} {}", text::sanitize(title)).trim_end().to_owned(),
+                ));
             }
             Event::StepStarted { build, id, name, .. } => self.steps.push(began(id, build, text::sanitize(name))),
             event => self.work.extend(Active::new(event)),

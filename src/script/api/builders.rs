@@ -15,6 +15,7 @@ pub async fn launch(lua: &Lua, entry: &'static Entry, options: Data) -> mlua::Re
     let state = state::of(lua)?;
     let builder = (entry.decode)(options.clone()).into_lua_result()?;
     state.begin_work();
+    state.pretended.set(!state.settings.is_live());
     let session = Session::launch(builder.as_ref(), state.current()).await.into_lua_result()?;
     lua.create_userdata(MachineHandle::new(session, Some(Origin { builder: entry, options })))
 }

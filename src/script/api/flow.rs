@@ -68,7 +68,11 @@ fn retry_plan(lua: &Lua, options: Value) -> mlua::Result<mlua::AnyUserData> {
     lua.create_userdata(RetryPlan(options))
 }
 
-fn may_retry(_: &Lua, (plan, error): (mlua::UserDataRef<RetryPlan>, Value)) -> mlua::Result<bool> {
+fn may_retry(lua: &Lua, (plan, error): (mlua::UserDataRef<RetryPlan>, Value)) -> mlua::Result<bool> {
+    if !state::of(lua)?.settings.is_live() {
+        // A pretended machine answers the same every time.
+        return Ok(false);
+    }
     let kind = match &error {
         Value::Error(error) => find(error).map_or(Kind::Script, Error::kind).as_str().to_owned(),
         Value::Table(table) => table.get::<Option<String>>("kind")?.unwrap_or_else(|| "script".into()),
@@ -176,14 +180,28 @@ fn key_less(_: &Lua, (a, b): (Value, Value)) -> mlua::Result<bool> {
     })
 }
 
-/// Names a function that was given no name: where it is defined.
-fn function_name(_: &Lua, function: Value) -> mlua::Result<String> {
+/// Names a function that was given no name: as its source line calls it, else where it is defined.
+fn function_name(lua: &Lua, function: Value) -> mlua::Result<String> {
     let Value::Function(function) = function else { return Ok("provisioner".into()) };
     let info = function.info();
-    Ok(match (info.short_src, info.line_defined) {
-        (Some(source), Some(line)) => format!("{source}:{line}"),
-        _ => "provisioner".into(),
-    })
+    let (Some(source), Some(line)) = (info.short_src, info.line_defined) else { return Ok("provisioner".into()) };
+    let state = state::of(lua)?;
+    let sources = state.sources.borrow();
+    let text = sources.get(&source).and_then(|text| text.lines().nth(line.saturating_sub(1)));
+    Ok(text.and_then(defined_name).map_or_else(|| format!("{source}:{line}"), str::to_owned))
+}
+
+/// Finds the name in `local function NAME(` and `NAME = function(`.
+fn defined_name(line: &str) -> Option<&str> {
+    let is_name = |c: char| c.is_alphanumeric() || "_.:".contains(c);
+    let (before, after) = line.split_once("function")?;
+    let name = match after.trim_start().split_once('(') {
+        Some(("", _)) => before.trim_end().strip_suffix('=')?.trim_end().rsplit(|c| !is_name(c)).next()?,
+        Some((name, _)) => name.trim_end(),
+        None => return None,
+    };
+    let short = name.rsplit(['.', ':']).next()?;
+    (!short.is_empty() && name.chars().all(is_name)).then_some(short)
 }
 
 /// Adds the native halves to the table the prelude is given.
@@ -211,6 +229,15 @@ pub fn register(lua: &Lua, rimg: &Table, flow: &Table) -> mlua::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_function_is_called_what_its_source_line_says() {
+        assert_eq!(defined_name("local function web_server(vm)"), Some("web_server"));
+        assert_eq!(defined_name("function M.install (vm)"), Some("install"));
+        assert_eq!(defined_name("  local go = function(vm)"), Some("go"));
+        assert_eq!(defined_name("vm:apply(function(vm)"), None);
+        assert_eq!(defined_name("return {"), None);
+    }
 
     #[test]
     fn waits_grow_up_to_the_longest() {

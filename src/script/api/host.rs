@@ -85,7 +85,7 @@ pub struct FailOptions {
 fn fail(_: &Lua, (message, options): (mlua::Value, mlua::Value)) -> mlua::Result<()> {
     let message = bytes("rimg.fail", "message", &message)?;
     let options: FailOptions = decode_table("rimg.fail", &options)?;
-    let error = Error::new(Kind::Script, String::from_utf8_lossy(&message));
+    let error = Error::new(Kind::Script, String::from_utf8_lossy(&message)).field("given_up", true);
     Err(lua_error(options.hint.into_iter().fold(error, Error::hint)))
 }
 

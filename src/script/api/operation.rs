@@ -20,7 +20,7 @@ pub async fn post_process(
         build: build.clone(),
         id,
         step: cx.step,
-        machine: of.builder.clone(),
+        machine: String::new(),
         kind,
         title: title.clone(),
     });
@@ -29,14 +29,16 @@ pub async fn post_process(
     cx.ui.emit(Event::OperationFinished {
         build,
         id,
-        machine: of.builder.clone(),
+        machine: String::new(),
         kind,
         title: title.clone(),
         ok: result.is_ok(),
         cached: false,
         seconds,
     });
-    if let Ok(artifact) = &result {
+    if let Ok(artifact) = &result
+        && artifact != of
+    {
         cx.ui.emit(artifact.event());
     }
     result.map_err(|error| error.within(format_args!("{kind} of {title}")))
