@@ -27,3 +27,6 @@ pub mod script;
 
 /// One file a subcommand.
 pub mod cli;
+
+#[cfg(test)]
+mod walls;

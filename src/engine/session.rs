@@ -245,7 +245,9 @@ impl Session {
                 Ok(artifact)
             })
             .await?;
-        self.cx.ui.emit(artifact.event());
+        if self.cx.settings.is_live() {
+            self.cx.ui.emit(artifact.event());
+        }
         Ok(artifact)
     }
 

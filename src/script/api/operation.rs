@@ -38,6 +38,7 @@ pub async fn post_process(
     });
     if let Ok(artifact) = &result
         && artifact != of
+        && cx.settings.is_live()
     {
         cx.ui.emit(artifact.event());
     }
