@@ -45,17 +45,13 @@ end
 
 -- A provisioner is a function of a machine.
 local function web_server(vm)
-  vm:run "sudo mkdir -p /srv/www"
   -- A loop: one page a language.
-  for language, text in pairs { en = greeting, de = "Gebaut von rimg", eo = "Konstruita de rimg" } do
-    vm:write("/tmp/page", ("<p lang=%s>%s</p>\n"):format(language, text))
-    vm:run(("sudo mv /tmp/page /srv/www/%s.html"):format(language))
+  for _, page in ipairs { { "en", greeting }, { "de", "Gebaut von rimg" }, { "eo", "Konstruita de rimg" } } do
+    local language, text = table.unpack(page)
+    vm:write(("/srv/www/%s.html"):format(language), ("<p lang=%s>%s</p>\n"):format(language, text), { sudo = true })
   end
-  vm:upload("web.service", "/tmp/web.service")
-  vm:shell {
-    inline = { "mv /tmp/web.service /etc/systemd/system/", "systemctl enable --now web.service" },
-    sudo = true,
-  }
+  vm:upload("web.service", "/etc/systemd/system/web.service", { sudo = true })
+  vm:run("systemctl enable --now web.service", { sudo = true })
   -- A retry: the server may need a moment.
   rimg.retry({ attempts = 10, backoff = "500ms" }, function()
     vm:run "curl --fail --silent --show-error http://127.0.0.1/en.html"
@@ -77,7 +73,7 @@ rimg.build("quickstart", function()
     rimg.fail("this script provisions Debian, not " .. tostring(facts.os_family))
   end
   -- The next machine that boots the image makes a host key and an id of its own.
-  vm:shell { inline = { "rm -f /etc/ssh/ssh_host_*", ": >/etc/machine-id" }, sudo = true }
+  vm:shell { inline = { "rm -f /etc/ssh/ssh_host_*", "truncate --size 0 /etc/machine-id" }, sudo = true }
 
   local image = vm:finish { output_directory = "out", name = "quickstart" }
 

@@ -85,9 +85,18 @@ local RELEASES = {
   oldoldstable = true, oldstable = true, stable = true, testing = true, unstable = true,
 }
 
+-- How much an entry looks like Debian's archive: others, too, have a suite `stable` with a component `main`.
+local function likeness(uri, base, signed_by)
+  local score = 0
+  if signed_by and signed_by:match("debian%-archive") then score = score + 4 end
+  if uri:match("/debian/?$") or uri:match("/debian%-security/?$") then score = score + 2 end
+  if score > 0 and not base:match("stable$") then score = score + 1 end
+  return score
+end
+
 --- Finds Debian's own mirrors among entries: { main = {uri, signed_by}, updates = …, security = … }.
 function M.mirrors(entries)
-  local found = {}
+  local found, best = {}, {}
   for _, entry in ipairs(entries) do
     for _, suite in ipairs(entry.suites) do
       local base, role = suite:match("^(%a+)(.*)$")
@@ -96,8 +105,11 @@ function M.mirrors(entries)
       local is_main = false
       for _, component in ipairs(entry.components) do is_main = is_main or component == "main" end
       -- apt's own mirror lists (mirror+file:) are of no use outside of apt.
-      if role and base and RELEASES[base] and is_main and uri and uri:match("^%a[%w+.-]*:") then
-        found[role] = found[role] or { uri = uri, signed_by = entry.signed_by }
+      if role and RELEASES[base] and is_main and uri and uri:match("^%a[%w.-]*:") then
+        local score = likeness(uri, base, entry.signed_by)
+        if score > (best[role] or 0) then
+          best[role], found[role] = score, { uri = uri, signed_by = entry.signed_by }
+        end
       end
     end
   end

@@ -12,7 +12,9 @@
 mod artifact;
 mod cli;
 mod communicator;
+mod debian;
 mod download;
 mod provisioner;
 mod qemu;
+mod quickstart;
 mod support;
