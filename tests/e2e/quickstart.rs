@@ -7,6 +7,17 @@ use super::support::rimg::{Run, Sandbox};
 use rimg::host::process::which;
 
 #[test]
+fn quickstart_passes_rimg_check() {
+    let sandbox = Sandbox::new();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart");
+    for file in ["build.lua", "web.service"] {
+        sandbox.write(file, std::fs::read(example.join(file)).unwrap());
+    }
+    sandbox.rimg(["check", "build.lua"]).expect_code(0);
+    assert!(!sandbox.join("out").exists());
+}
+
+#[test]
 fn quickstart_leaves_an_image_a_box_checksums_and_a_manifest() {
     for program in ["mmdebstrap", "qemu-system-x86_64", "qemu-img"] {
         if which(program).is_none() {
