@@ -172,7 +172,7 @@ fn is_users(line: &str) -> bool {
         || line.starts_with("[C]")
         || line.starts_with("(...tail calls...)")
         || line.starts_with("rimg/")
-        || line.contains("__mlua_async_poll"))
+        || line.contains("__mlua_"))
 }
 
 /// Shows a source line with its neighbours, the line itself marked.
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn runtime_frames_are_hidden() {
-        let traceback = "\nstack traceback:\n\t[C]: in ?\n\t__mlua_async_poll:2: in x\n\trimg/prelude.lua:9: in y\n\tbuild.lua:4: in z";
+        let traceback = "\nstack traceback:\n\t[C]: in ?\n\t__mlua_async_poll:2: in x\n\trimg/prelude.lua:9: in y\n\t__mlua_index:31: in metamethod 'index'\n\tbuild.lua:4: in z";
         assert_eq!(script_frames(traceback).collect::<Vec<_>>(), [("build.lua".to_owned(), 4)]);
     }
 }
