@@ -53,8 +53,9 @@ fn prepare(options: &RunOptions, ui: &Ui, scope: &Scope, resources: &Resources) 
     let cache_dir = dirs::cache()?;
     let run_id = uuid::Uuid::new_v4().simple().to_string();
     let work_dir = cache_dir.join("run").join(run_id.get(..12).unwrap_or(&run_id));
+    // A check makes it only when a script asks for a temporary folder; it goes all the same.
+    resources.enter_path("folder", &work_dir);
     if options.mode == Mode::Live {
-        resources.enter_path("folder", &work_dir);
         dirs::private(&work_dir)?;
     }
     let settings = Arc::new(Settings {
@@ -81,6 +82,7 @@ fn prepare(options: &RunOptions, ui: &Ui, scope: &Scope, resources: &Resources) 
         scope: scope.clone(),
         main,
         main_worked: Cell::new(false),
+        acted: Cell::new(false),
         pretended: Cell::new(false),
         schedule: Arc::new(Schedule::new(options.parallel)),
         selection: Selection::new(&options.only, &options.except)?,
@@ -117,7 +119,7 @@ async fn execute(state: Rc<State>, options: RunOptions, source: String) -> (Outc
         Ok(chunk) => state.main.clone().enter(builds::call(&lua, &state, &state.main, None, chunk)).await.map(|_| ()),
         Err(error) => Err(report::of_error(&state, &error)),
     };
-    let ran_something = state.main_worked.get() || !state.tasks.borrow().is_empty();
+    let ran_something = state.main_worked.get() || state.acted.get() || !state.tasks.borrow().is_empty();
     if let Err(failure) = &result
         && !state.main.scope.is_cancelled()
     {

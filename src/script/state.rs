@@ -24,6 +24,8 @@ pub struct State {
     pub main: BuildCx,
     /// Whether the main chunk has done work of its own, which makes it a build.
     pub main_worked: Cell<bool>,
+    /// Whether the world was touched: a program run, something asked for over the network.
+    pub acted: Cell<bool>,
     /// Whether a machine that only answers "done" was handed out (`rimg check`).
     pub pretended: Cell<bool>,
     pub schedule: Arc<Schedule>,

@@ -296,7 +296,7 @@ fn variables_come_typed_and_are_checked() {
     assert_eq!(ran.messages()[0], "integer\t5\tx");
     assert!(ran.messages()[1].contains("did you mean `name`?"), "{:?}", ran.messages());
     let ran = script(source).run();
-    assert_eq!((ran.outcome, ran.error().message), (Outcome::ScriptError, "the variable `name`: has no value".into()));
+    assert_eq!((ran.outcome, ran.error().message), (Outcome::ScriptError, "the variable `name` has no value".into()));
     let ran = script(source).with(|o| o.vars = vec![var("name", "z")]).run();
     assert!(ran.error().message.contains("not one of x, y"));
     let ran = script(source).with(|o| o.mode = Mode::Inspect).run();

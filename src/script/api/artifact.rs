@@ -57,8 +57,8 @@ macro_rules! post_processor {
     ($methods:ident, $name:literal, $decode:expr, $work:path) => {
         $methods.add_async_method($name, async |lua, handle, args: Value| {
             let handle: ArtifactHandle = handle.clone();
-            let cx = surroundings(&lua)?;
             let options = $decode(arguments(args)).into_lua_result()?;
+            let cx = surroundings(&lua)?;
             let work = cx.scope.run($work(&handle.artifact, options, &cx));
             let artifact =
                 super::operation::post_process($name, &handle.artifact, &cx, work).await.into_lua_result()?;
@@ -175,9 +175,10 @@ fn boot_options(handle: &ArtifactHandle, over: Data) -> Result<(&'static builder
 }
 
 async fn from_files(lua: Lua, args: Value) -> mlua::Result<AnyUserData> {
-    let cx = surroundings(&lua)?;
     let options = artifact::files::FilesOptions::from_value(arguments(args)).into_lua_result()?;
+    let cx = state::of(&lua)?.current();
     let artifact = artifact::files::files(options, &cx).await.into_lua_result()?;
+    surroundings(&lua)?;
     lua.create_userdata(ArtifactHandle { artifact, origin: None })
 }
 

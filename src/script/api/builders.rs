@@ -4,6 +4,7 @@ use mlua::{AnyUserData, Lua, Table, Value};
 
 use crate::builder::{Entry, REGISTRY};
 use crate::engine::{Session, Value as Data};
+use crate::error::Error;
 use crate::script::error::IntoLuaResult;
 use crate::script::{state, value};
 
@@ -14,6 +15,9 @@ use super::machine::MachineHandle;
 pub async fn launch(lua: &Lua, entry: &'static Entry, options: Data) -> mlua::Result<AnyUserData> {
     let state = state::of(lua)?;
     let builder = (entry.decode)(options.clone()).into_lua_result()?;
+    // What is wrong with the options is found before anything runs, and is no failed build.
+    let named = |e: Error| e.within(format_args!("rimg.{}", builder.kind()));
+    builder.validate(&state.current()).map_err(named).into_lua_result()?;
     state.begin_work();
     state.pretended.set(!state.settings.is_live());
     let session = Session::launch(builder.as_ref(), state.current()).await.into_lua_result()?;

@@ -16,3 +16,10 @@ pub fn current(lua: &Lua, of: &str) -> mlua::Result<BuildCx> {
         )
     })
 }
+
+/// Writes down that the world is about to be touched: an error from now on is not one "before anything ran".
+pub fn acts(lua: &Lua) {
+    if let Ok(state) = crate::script::state::of(lua) {
+        state.acted.set(true);
+    }
+}

@@ -37,6 +37,7 @@ pub async fn download(lua: Lua, options: mlua::Value) -> mlua::Result<LuaString>
         return Err(lua_error(Error::new(Kind::Option, format!("{OF}: option `url`: is required"))));
     };
     let checksum = Checksum::required(OF, "checksum", options.checksum.as_deref()).map_err(lua_error)?;
+    super::current::acts(&lua);
     let found = fetch(&url, &checksum, &cx).await.map_err(|e| lua_error(e.within(OF)))?;
     let Some(to) = options.to else { return lua.create_string(found.as_os_str().as_bytes()) };
     let to = cx.settings.resolve(to);

@@ -65,6 +65,7 @@ pub async fn exec(lua: Lua, (command, options): (mlua::Value, mlua::Value)) -> m
     let cx = current(&lua, OF)?;
     let title = options.title.clone().unwrap_or_else(|| title(&command, &argv));
     let finished = if cx.settings.is_live() {
+        super::current::acts(&lua);
         run(&cx, &title, argv, &options).await.map_err(lua_error)?
     } else {
         Finished { status: 0, signal: None, stdout: Vec::new(), stderr: Vec::new() }

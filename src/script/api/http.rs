@@ -106,6 +106,7 @@ async fn request(
         cx.ui.secrets().add(secret);
     }
     let answer = if cx.settings.is_live() {
+        super::current::acts(&lua);
         attempts(&cx, of, request, &options).await.map_err(lua_error)?
     } else {
         Answer { status: StatusCode::OK, url, headers: BTreeMap::new(), body: Vec::new() }

@@ -125,7 +125,8 @@ fn var(lua: &Lua, (name, options): (Value, Value)) -> mlua::Result<Value> {
             if state.settings.mode == Mode::Inspect {
                 return Ok(Value::String(lua.create_string("")?));
             }
-            return Err(lua_error(of_variable("has no value".into())));
+            let error = Error::new(Kind::Usage, format!("the variable `{name}` has no value"));
+            return Err(lua_error(error.hint(how_to_give(&name))));
         }
         return Ok(default);
     };
