@@ -223,14 +223,13 @@ function flow.retry(options, fn, ...)
 end
 
 -- A function of a machine, or a table { name = …, apply = function(vm) … end }, under one name.
-function flow.apply(machine, provisioner, options)
+function flow.apply(machine, provisioner, ...)
   local name, fn = nil, provisioner
   if type(provisioner) == "table" and provisioner.apply then
     name, fn = provisioner.name, provisioner.apply
   end
   expect_function(fn, "vm:apply(provisioner)", 2)
-  if type(options) == "table" and options.name then name = options.name end
-  return settle(native.step(name or native.function_name(fn), trampoline, fn, machine))
+  return settle(native.step(name or native.function_name(fn), trampoline, fn, machine, ...))
 end
 
 -- artifact:boot: a throwaway machine under one step, gone whatever its test does.
