@@ -31,7 +31,9 @@ fn sources(dir: &Path, into: &mut Vec<PathBuf>) {
 /// Returns the rooms that a line of code names: `crate::engine::…`, `crate::{engine, ui}`.
 fn rooms_named(line: &str) -> Vec<String> {
     let mut rooms = Vec::new();
-    for (_, rest) in line.match_indices("crate::").map(|(at, found)| (at, &line[at + found.len()..])) {
+    for (_, rest) in
+        line.match_indices("crate::").map(|(at, found)| (at, line.get(at + found.len()..).unwrap_or_default()))
+    {
         let list = rest.strip_prefix('{').and_then(|rest| rest.split('}').next()).unwrap_or(rest);
         for part in list.split(',').take(if rest.starts_with('{') { usize::MAX } else { 1 }) {
             let name: String = part.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
