@@ -370,15 +370,3 @@ rimg.build("web", function()
     let scripts = 1;
     assert_eq!(files(sandbox.path()).len(), before + scripts, "{:?}", files(sandbox.path()));
 }
-
-#[test]
-fn the_quickstart_passes_its_check() {
-    let sandbox = Sandbox::new();
-    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart/build.lua");
-    if !has("qemu-system-x86_64") || !has("qemu-img") {
-        return;
-    }
-    let run = sandbox.rimg(["check".as_ref(), script.as_os_str()]).expect_code(0);
-    assert!(run.stderr.is_empty(), "{}", run.stderr);
-    sandbox.assert_clean();
-}
