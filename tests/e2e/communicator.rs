@@ -12,6 +12,7 @@ use rimg::error::{Error, Kind};
 use rimg::ui::event::Counter;
 
 use crate::support::library::Library;
+use crate::support::ssh_stub::{Asks, PASSWORD, Stub};
 use crate::support::sshd::{Sshd, free_port, keygen, program};
 
 #[derive(Default)]
@@ -319,6 +320,32 @@ async fn keys_of_all_kinds_and_the_agent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn passwords_and_prompts() {
+    let lib = Library::new();
+    for asks in [Asks::Password, Asks::KeyboardInteractive, Asks::Both] {
+        let stub = Stub::start(asks).await;
+        let with = |password: &str| SshOptions { ssh_password: Some(password.into()), ..options() };
+        let target = Target::new(&with(PASSWORD), "127.0.0.1", stub.port, &lib.cx).await.unwrap();
+        let ssh = ssh::wait(&target, Duration::from_secs(20), &lib.cx).await.unwrap();
+        assert_eq!(run(&*ssh, "said").await.1, "said");
+        let target = Target::new(&with("wrong one"), "127.0.0.1", stub.port, &lib.cx).await.unwrap();
+        let error = failure(ssh::wait(&target, Duration::from_secs(20), &lib.cx).await);
+        let (kind, text) = (error.kind(), error.to_string());
+        let tried = if asks == Asks::KeyboardInteractive { "keyboard-interactive" } else { "password" };
+        assert_eq!(kind, Kind::Auth, "{text}");
+        assert!(text.contains(&format!("tried {tried}; the server offers {tried}")), "{text}");
+        assert!(!text.contains("wrong one"));
+    }
+    // Told not to answer prompts, it does not.
+    let stub = Stub::start(Asks::KeyboardInteractive).await;
+    let options =
+        SshOptions { ssh_password: Some(PASSWORD.into()), ssh_keyboard_interactive: Some(false), ..options() };
+    let target = Target::new(&options, "127.0.0.1", stub.port, &lib.cx).await.unwrap();
+    let error = failure(ssh::connect(&target, &lib.cx).await);
+    assert!(error.to_string().contains("tried nothing; the server offers keyboard-interactive"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn refused_credentials_say_what_was_tried() {
     let lib = Library::new();
     let Some(sshd) = Sshd::start("") else { return };
@@ -505,6 +532,22 @@ async fn a_broken_connection_is_noticed_and_leaves_no_half_file() {
     assert_eq!(run(&*ssh::wait(&target, Duration::from_secs(20), &lib.cx).await.unwrap(), "echo up").await.1, "up\n");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_named() {
+    let lib = Library::new();
+    let Some(sshd) = Sshd::start("") else { return };
+    let ssh = connect(&sshd, &lib.cx).await;
+    // By SFTP and, above its limit, through the shell.
+    for length in [1 << 20, 40 << 20] {
+        let file = lib.write("file", vec![7; length]);
+        let sent = ssh.upload(Source::File(&file), "/dev/full", FileMeta::default(), &Counter::default()).await;
+        let error = sent.unwrap_err();
+        assert!(error.message().contains("cannot write /dev/full on the machine"), "{error}");
+        assert!(error.hints().iter().any(|h| h.contains("disk")), "{:?}", error.hints());
+        assert_eq!(run(&*ssh, "echo on").await.1, "on\n");
+    }
+}
+
 /// A transfer that outlives several key exchanges, which the server asks for as often as OpenSSH allows.
 #[tokio::test(flavor = "multi_thread")]
 async fn transfers_survive_new_keys() {
@@ -536,4 +579,67 @@ async fn options_are_checked_before_anything_connects() {
     let secret = SshOptions { ssh_password: Some("hunter2-long".into()), ..options() };
     secret.validate(&lib.cx).unwrap();
     assert!(!lib.cx.ui.secrets().mask("it is hunter2-long").contains("hunter2"));
+}
+
+/// Run by hand: `RIMG_MEASURE=1024 cargo test --release --test e2e measure_transfers -- --ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement, not a test"]
+async fn measure_transfers() {
+    let lib = Library::new();
+    // An interactive shell's start-up files are none of our business: bash skips them in an inner shell.
+    let Some(sshd) = Sshd::start("SetEnv SHLVL=3") else { return };
+    let mib: usize = std::env::var("RIMG_MEASURE").ok().and_then(|v| v.parse().ok()).unwrap_or(1024);
+    let file = lib.write("file", noise(mib << 20));
+    for n in 0..3000 {
+        lib.write(format!("tree/{}/{n}", n / 100), noise(4096));
+    }
+    let ssh = connect(&sshd, &lib.cx).await;
+    let counter = Counter::default();
+    let to = lib.join("copy").display().to_string();
+    let port = sshd.port;
+    let key = sshd.user_key();
+    let tool = |line: String| {
+        let started = Instant::now();
+        let status = std::process::Command::new("sh").arg("-c").arg(&line).status().unwrap();
+        assert!(status.success(), "{line}");
+        started.elapsed().as_secs_f64()
+    };
+    let options = format!("-i {} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -q", key.display());
+    let mut rows = Vec::new();
+    for _ in 0..3 {
+        let started = Instant::now();
+        ssh.upload(Source::File(&file), &to, FileMeta::default(), &counter).await.unwrap();
+        rows.push(("upload, ours", started.elapsed().as_secs_f64()));
+        let source = file.display();
+        rows.push(("upload, scp -O", tool(format!("scp -O -P {port} {options} {source} root@127.0.0.1:{to}"))));
+        rows.push(("upload, scp", tool(format!("scp -P {port} {options} {source} root@127.0.0.1:{to}"))));
+        let started = Instant::now();
+        let back = lib.join("back");
+        ssh.download(&to, Sink::File(&back), &counter).await.unwrap();
+        rows.push(("download, ours", started.elapsed().as_secs_f64()));
+        rows.push(("download, scp -O", tool(format!("scp -O -P {port} {options} root@127.0.0.1:{to} {to}-2"))));
+        let tree = lib.join("tree");
+        let started = Instant::now();
+        ssh.upload(Source::Tree(&tree), &format!("{to}-tree"), FileMeta::default(), &counter).await.unwrap();
+        rows.push(("3,000 files, ours", started.elapsed().as_secs_f64()));
+        let line = format!(
+            "mkdir {to}-t; tar -C {} -cf - . | ssh -p {port} {options} root@127.0.0.1 'tar -xf - -C {to}-t'",
+            tree.display()
+        );
+        rows.push(("3,000 files, tar | ssh tar", tool(line)));
+        let started = Instant::now();
+        ssh.download(&format!("{to}-tree"), Sink::Tree(&lib.join("tree-back")), &counter).await.unwrap();
+        rows.push(("3,000 files back, ours", started.elapsed().as_secs_f64()));
+        let started = Instant::now();
+        for _ in 0..20 {
+            run(&*ssh, "true").await;
+        }
+        rows.push(("20 commands", started.elapsed().as_secs_f64()));
+        tool(format!("rm -rf {to}-tree {to}-t {}", lib.join("tree-back").display()));
+    }
+    rows.sort_by(|a, b| a.0.cmp(b.0));
+    #[expect(clippy::print_stderr, reason = "this is what it is for")]
+    for (what, seconds) in rows {
+        eprintln!("{what:28} {seconds:6.2} s");
+    }
 }

@@ -10,6 +10,7 @@ use russh_sftp::client::{Config, RawSftpSession, error::Error as SftpError};
 use russh_sftp::protocol::{FileAttributes, OpenFlags, StatusCode};
 use tokio::sync::mpsc;
 
+use super::super::pipe::Piece;
 use super::session::SshCommunicator;
 use crate::error::{Error, Kind, Result};
 use crate::ui::event::Counter;
@@ -160,16 +161,20 @@ impl Sftp {
         result.and(closed).map(|()| offset)
     }
 
-    /// Reads a file from its beginning to its end, in order.
+    /// Returns a file's size; special files say 0.
+    pub(super) async fn size(&self, path: &str) -> Result<u64, SftpError> {
+        Ok(self.raw.stat(path).await?.attrs.size.unwrap_or(0))
+    }
+
+    /// Reads a file from its beginning to its end, in order; `size` is only a guess.
     pub(super) async fn read(
         &self,
         path: &str,
-        pieces: &mpsc::Sender<super::super::pipe::Piece>,
+        size: u64,
+        pieces: &mpsc::Sender<Piece>,
         counter: &Counter,
     ) -> Result<u64, SftpError> {
-        use super::super::pipe::Piece;
         let handle = self.raw.open(path, OpenFlags::READ, FileAttributes::empty()).await?.handle;
-        let size = self.raw.fstat(handle.clone()).await?.attrs.size.unwrap_or(0);
         let step = u64::from(self.read_size);
         let request = |offset: u64| {
             let handle = handle.clone();

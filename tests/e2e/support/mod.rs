@@ -4,4 +4,5 @@ pub mod build;
 pub mod http;
 pub mod library;
 pub mod rimg;
+pub mod ssh_stub;
 pub mod sshd;
