@@ -226,8 +226,10 @@ async fn copy_tree(from: &Path, to: &Path, counter: &Counter) -> Result<u64> {
     let (from, to, counter) = (from.to_owned(), to.to_owned(), counter.clone());
     let packer = tokio::task::spawn_blocking(move || tree::pack(&from, writer, &Counter::default()));
     let unpacker = tokio::task::spawn_blocking(move || tree::unpack(&mut reader, &to, &counter));
+    let mut unpacker_ended = false;
     while let Some(piece) = pieces.recv().await {
         if sender.send(pipe::Piece::Data(piece)).await.is_err() {
+            unpacker_ended = true;
             break;
         }
     }
@@ -239,11 +241,11 @@ async fn copy_tree(from: &Path, to: &Path, counter: &Counter) -> Result<u64> {
     }
     drop(sender);
     let unpacked = unpacker.await.map_err(interrupted)?;
-    // Where both failed, the unpacker stopped the packer, unless the packer could not read.
-    match (packed, unpacked) {
-        (Err(error), _) if !error.to_string().contains("broken off") => Err(error),
-        (_, unpacked) => unpacked,
+    // Each stops the other; the first one knows why.
+    if !unpacker_ended {
+        packed?;
     }
+    unpacked
 }
 
 #[cfg(test)]

@@ -93,9 +93,23 @@ impl Output<'_> {
     }
 }
 
-/// The blocking reader ended first; its own error says why.
-pub(super) fn reader_gone() -> Error {
-    Error::new(Kind::Io, "what was received could not be written")
+/// Marks the error of a transfer whose blocking reader ended first; the reader's own error says why.
+const READER_GONE: &str = "reader_gone";
+
+fn reader_gone() -> Error {
+    Error::new(Kind::Io, "what was received could not be written").field(READER_GONE, true)
+}
+
+/// Returns the cause when a transfer has an error on either side.
+pub(super) fn first_cause<A, B>(transfer: Result<A>, reader: Result<B>) -> Result<(A, B)> {
+    match (transfer, reader) {
+        (Ok(sent), Ok(read)) => Ok((sent, read)),
+        (Err(error), reader) if error.get(READER_GONE).is_none() => {
+            tracing::debug!(reader = ?reader.err(), "the transfer failed");
+            Err(error)
+        }
+        (_, Err(error)) | (Err(error), Ok(_)) => Err(error),
+    }
 }
 
 /// Closes a channel that its future left behind, and asks the server to end the cancelled command. OpenSSH refuses to

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::super::pipe::{self, Piece};
 use super::super::tree;
-use super::channel::{Input, Output};
+use super::channel::{Input, Output, first_cause};
 use super::session::SshCommunicator;
 use super::sftp::Sftp;
 use crate::engine::{ExitStatus, FileMeta, quote};
@@ -225,15 +225,7 @@ impl SshCommunicator {
         }
         drop(sender);
         let written = consumer.await.map_err(interrupted)?;
-        // A consumer that failed first (disk full) is the cause; one that was left without an end is not.
-        match (received, written) {
-            (Ok(received), Ok(())) => Ok(received),
-            (Err(error), _) if error.kind() != Kind::Io || !error.message().starts_with("what was received") => {
-                Err(error)
-            }
-            (_, Err(error)) => Err(error),
-            (Err(error), Ok(())) => Err(error),
-        }
+        first_cause(received, written).map(|(received, ())| received)
     }
 
     pub(super) async fn download_bytes(&self, from: &str, into: &mut Vec<u8>, counter: &Counter) -> Result<u64> {
@@ -291,15 +283,7 @@ impl SshCommunicator {
         }
         drop(sender);
         let unpacked = consumer.await.map_err(interrupted)?;
-        match (received, unpacked) {
-            (Ok(()), unpacked) => unpacked,
-            (Err(error), Err(cause))
-                if error.kind() == Kind::Io && error.message().starts_with("what was received") =>
-            {
-                Err(cause)
-            }
-            (Err(error), _) => Err(error),
-        }
+        first_cause(received, unpacked).map(|((), unpacked)| unpacked)
     }
 }
 
