@@ -60,6 +60,11 @@ impl Answer for u64 {
     }
 }
 
+/// Returns what stands for content in an operation's request.
+pub fn digest(content: &[u8]) -> String {
+    format!("blake3:{}", blake3::hash(content).to_hex())
+}
+
 /// Shortens text to its first line and 100 characters.
 pub fn one_line(text: &str) -> String {
     let mut lines = text.trim().lines();

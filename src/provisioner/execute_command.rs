@@ -1,6 +1,6 @@
 //! Packer's `execute_command`: a template with `{{ .Path }}`, `{{ .Vars }}` and `{{ .EnvVarFile }}`.
 
-use super::values::Env;
+use crate::engine::options::Env;
 use crate::error::{Error, Kind, Result};
 
 /// What the placeholders stand for.

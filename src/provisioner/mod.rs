@@ -14,7 +14,6 @@ pub mod screenshot;
 pub mod shell;
 pub mod template;
 pub mod upload;
-pub mod values;
 pub mod wrap;
 pub mod write;
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::attempt::{self, context};
 use super::output::Capture;
 use super::result::CommandResult;
-use super::values::{Blob, Env};
 use super::wrap::{self, Wrapped};
+use crate::engine::options::{Blob, Env};
 use crate::engine::{Command, Line, Operation, Seconds, Session};
 use crate::error::{Error, Kind, Result};
 

@@ -11,9 +11,10 @@ use super::attempt::{self, context};
 use super::execute_command::{self, Places};
 use super::result::CommandResult;
 use super::run;
-use super::values::{Env, digest};
 use super::wrap::{self, Wrapped};
-use crate::engine::{Answer, Operation, Seconds, Session, Value, options, quote};
+use crate::engine::operation::digest;
+use crate::engine::options::{self, Env};
+use crate::engine::{Answer, Operation, Seconds, Session, Value, quote};
 use crate::error::{Error, Kind, Result};
 
 /// How long the connection may take to drop after a script that is expected to drop it has ended.

@@ -1,7 +1,7 @@
 //! `vm:template`: a file of this host, rendered, on the machine.
 
-use super::values::digest;
 use super::write::{self, WriteOptions};
+use crate::engine::operation::digest;
 use crate::engine::{Operation, Session, template};
 use crate::error::{Error, Kind, Result};
 

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::{self, context};
 use super::run;
-use super::values::FileMode;
 use super::wrap::Wrapped;
 use super::write::{WriteOptions, absolute, check_path};
+use crate::engine::options::FileMode;
 use crate::engine::{FileMeta, Operation, Seconds, Session, Source};
 use crate::error::{Error, Kind, Result, io_error};
 use crate::ui::event::{Counter, Unit};

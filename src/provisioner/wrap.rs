@@ -95,10 +95,10 @@ pub fn of_line(line: &Line, stay: bool) -> (String, Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::options::{Blob, Env};
     use crate::provisioner::run::{RunOptions, run};
     use crate::provisioner::shell::{ShellOptions, shell};
     use crate::provisioner::testing::Bench;
-    use crate::provisioner::values::{Blob, Env};
     use proptest::prelude::*;
 
     fn environment(value: &str) -> Env {

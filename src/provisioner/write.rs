@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::result::CommandResult;
 use super::run;
-use super::values::{FileMode, digest};
 use super::wrap::Wrapped;
+use crate::engine::operation::digest;
+use crate::engine::options::FileMode;
 use crate::engine::{Answer, FileMeta, Operation, Session, Sink, Source};
 use crate::error::{Error, Kind, Result};
 use crate::ui::event::Counter;

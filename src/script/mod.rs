@@ -4,7 +4,6 @@ pub mod api;
 pub mod builds;
 pub mod error;
 pub mod loader;
-pub mod option_types;
 pub mod report;
 pub mod run;
 pub mod run_options;

@@ -4,6 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, Instant};
 
 use rimg::builder::REGISTRY;
+use rimg::engine::options::{Env, FileMode};
 use rimg::engine::{Line, Seconds, Session, Value};
 use rimg::error::{Error, Kind, Result};
 use rimg::provisioner::download::{DownloadOptions, download};
@@ -13,7 +14,6 @@ use rimg::provisioner::run::{RunOptions, run};
 use rimg::provisioner::shell::{ShellOptions, shell};
 use rimg::provisioner::template::template;
 use rimg::provisioner::upload::{UploadOptions, upload};
-use rimg::provisioner::values::{Env, FileMode};
 use rimg::provisioner::write::{ReadOptions, WriteOptions, read, write};
 
 use crate::support::library::Library;

@@ -14,11 +14,11 @@ use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use super::current::current;
+use crate::engine::options::{Blob, EnvChanges};
 use crate::engine::{BuildCx, ResourceId, Resources, Seconds};
 use crate::error::{Error, Kind, Result};
 use crate::host::process::Process;
 use crate::script::error::{argument_error, lua_error};
-use crate::script::option_types::{ByteString, Variables};
 use crate::script::value::{bytes, decode_table, wrong_type};
 use crate::ui::event::Unit;
 use crate::ui::{Stream, Ui};
@@ -36,9 +36,9 @@ pub struct ExecOptions {
     /// The folder to run it in, relative to the script's; default the script's.
     pub cwd: Option<PathBuf>,
     /// Variables added to the environment, as a table or a list of `"NAME=value"`; `false` takes one away.
-    pub env: Variables,
+    pub env: EnvChanges,
     /// What it reads from its standard input; default nothing.
-    pub input: Option<ByteString>,
+    pub input: Option<Blob>,
     /// Whether a status that is not accepted is an error; default true.
     pub check: Option<bool>,
     /// The statuses that are accepted; default 0 alone.
@@ -178,7 +178,7 @@ async fn run(cx: &BuildCx, title: &str, argv: Vec<OsString>, options: &ExecOptio
 /// Feeds and drains the process until it has ended and its pipes are closed or silent.
 async fn attend(
     process: &mut Process,
-    input: Option<&ByteString>,
+    input: Option<&Blob>,
     stdout: &mut Capture<'_>,
     stderr: &mut Capture<'_>,
 ) -> std::io::Result<ExitStatus> {
@@ -186,7 +186,7 @@ async fn attend(
     let (stdin, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let ended = CancellationToken::new();
     let feed = async {
-        if let (Some(mut stdin), Some(ByteString(input))) = (stdin, input) {
+        if let (Some(mut stdin), Some(Blob(input))) = (stdin, input) {
             tokio::select! {
                 // A program need not read all it is given.
                 _ = stdin.write_all(input) => {}

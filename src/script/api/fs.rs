@@ -13,10 +13,10 @@ use super::current::current;
 use super::glob::glob;
 use super::names::Names;
 use crate::engine::BuildCx;
+use crate::engine::options::FileMode;
 use crate::error::{Error, Kind, Result, io_error};
 use crate::host::{atomic, blocking};
 use crate::script::error::{IntoLuaResult, lua_error};
-use crate::script::option_types::FileMode;
 use crate::script::value::{bytes, decode_table, path, string};
 use crate::ui::event::Unit;
 

@@ -13,12 +13,12 @@ use tokio::io::AsyncWriteExt;
 use super::codec::{DecodeOptions, decoded, syntax_error};
 use super::current::current;
 use super::names::Names;
+use crate::engine::options::{Any, Blob, Scalar};
 use crate::engine::{BuildCx, Seconds};
 use crate::error::{Error, Kind, Result, io_error};
 use crate::host::atomic::Pending;
 use crate::media::http as media;
 use crate::script::error::lua_error;
-use crate::script::option_types::{Any, ByteString, Scalar};
 use crate::script::value::{decode_table, string, to_json};
 use crate::ui::event::Unit;
 
@@ -54,7 +54,7 @@ pub struct HttpOptions {
     /// Parameters added to the URL's query.
     pub query: BTreeMap<String, Scalar>,
     /// What is sent, as it is.
-    pub body: Option<ByteString>,
+    pub body: Option<Blob>,
     /// What is sent, as JSON.
     pub json: Option<Any>,
     /// What is sent, as a form's fields.
@@ -149,7 +149,7 @@ fn build(of: &str, client: &Client, method: Method, mut url: Url, options: &Http
     }
     let own_type = options.headers.keys().any(|name| name.eq_ignore_ascii_case("content-type"));
     let typed = |request: RequestBuilder, kind| if own_type { request } else { request.header(CONTENT_TYPE, kind) };
-    if let Some(ByteString(body)) = &options.body {
+    if let Some(Blob(body)) = &options.body {
         request = request.body(body.clone());
     } else if let Some(Any(data)) = &options.json {
         let json = to_json(data).map_err(|what| wrong(format!("option `json`: {what}")))?;

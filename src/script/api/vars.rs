@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use crate::engine::Mode;
 use crate::engine::Value as Data;
+use crate::engine::options::Any;
 use crate::error::{Error, Kind};
 use crate::script::error::{argument_error, lua_error};
 use crate::script::run_options::VariableInfo;
@@ -34,16 +35,6 @@ pub struct VarOptions {
     pub r#type: Option<Type>,
     /// The only values that are accepted.
     pub choices: Vec<String>,
-}
-
-/// Stands for a value of any type: it is taken from the Lua table itself.
-#[derive(Debug, Clone)]
-pub struct Any;
-
-impl<'de> Deserialize<'de> for Any {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Any, D::Error> {
-        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Any)
-    }
 }
 
 /// A variable's type.

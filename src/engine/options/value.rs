@@ -1,0 +1,51 @@
+//! A value of an option table.
+
+/// A value of an option table: what Lua has, without Lua.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    Nil,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Str(String),
+    /// A string that is not UTF-8.
+    Bytes(Vec<u8>),
+    List(Vec<Value>),
+    /// In the order given.
+    Map(Vec<(String, Value)>),
+    /// Something an option cannot hold, by its name: `function`, `thread`.
+    Other(&'static str),
+}
+
+impl Value {
+    /// Names the value for an error message.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Value::Nil => "nil".into(),
+            Value::Bool(b) => format!("the boolean {b}"),
+            Value::Int(i) => format!("the number {i}"),
+            Value::Float(f) => format!("the number {f}"),
+            Value::Str(s) if s.chars().count() <= 40 => format!("the string {s:?}"),
+            Value::Str(_) => "a string".into(),
+            Value::Bytes(_) => "a string that is not UTF-8".into(),
+            Value::List(_) => "a list".into(),
+            Value::Map(_) => "a table".into(),
+            Value::Other(name) => format!("a {name}"),
+        }
+    }
+}
+
+impl From<serde_json::Value> for Value {
+    fn from(json: serde_json::Value) -> Value {
+        match json {
+            serde_json::Value::Null => Value::Nil,
+            serde_json::Value::Bool(b) => Value::Bool(b),
+            serde_json::Value::Number(n) => {
+                n.as_i64().map(Value::Int).unwrap_or_else(|| Value::Float(n.as_f64().unwrap_or(f64::NAN)))
+            }
+            serde_json::Value::String(s) => Value::Str(s),
+            serde_json::Value::Array(items) => Value::List(items.into_iter().map(Value::from).collect()),
+            serde_json::Value::Object(map) => Value::Map(map.into_iter().map(|(k, v)| (k, Value::from(v))).collect()),
+        }
+    }
+}
