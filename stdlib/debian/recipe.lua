@@ -140,14 +140,14 @@ exec 9<>"$root/boot/.image/disk"
 rm -r "$root/boot/.image"
 
 stage "making the file system..."
-rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*.bin "$root"/var/log/*.log "$root"/var/log/apt
+find "$root/var/lib/apt/lists" "$root/var/cache/apt" "$root/var/log" -type f -delete
 # /proc, /sys and /dev may be mounted in the tree: a mount namespace without them shows what is really there.
 own=
 if unshare --mount true 2>/dev/null; then own="unshare --mount"; fi
 $own sh -eu -c '
   root=$1
   [ -z "$2" ] || awk -v root="$root/" "index(\$2, root) == 1 { print length(\$2), \$2 }" /proc/mounts | sort -rn |
-    while read -r _ at; do umount -l "$at" || true; done
+    while read -r _ at; do umount -l "$at" 2>/dev/null || true; done
   shift 2
   exec "$@"
 ' sh "$root" "$own" \
