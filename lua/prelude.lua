@@ -48,10 +48,12 @@ local function settle(ok, ...)
   if ok then return ... end
   local captured = ...
   local value = captured.value
+  -- The function ran in a coroutine of its own: the way to it is on this one's stack.
+  local traceback = captured.traceback .. debug_traceback("", 2)
   if type(value) == "string" then
-    last_string.err, last_string.traceback = value, captured.traceback
+    last_string.err, last_string.traceback = value, traceback
   elseif value ~= nil then
-    raised_at[value] = raised_at[value] or captured.traceback
+    raised_at[value] = traceback
   end
   error(value, 0)
 end

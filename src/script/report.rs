@@ -30,10 +30,10 @@ pub fn of_captured(lua: &Lua, state: &State, captured: Value) -> Failure {
     };
     let (error, traceback, location) = match &value {
         Value::Error(lua_error) => {
-            let inner = innermost_traceback(lua_error).unwrap_or_default();
-            let inner_says_more = script_frames(&inner).next().is_some();
             let (error, location) = error_of(lua_error);
-            (error, if inner_says_more { inner } else { traceback }, location)
+            let says_where = script_frames(&traceback).next().is_some();
+            let traceback = if says_where { traceback } else { innermost_traceback(lua_error).unwrap_or_default() };
+            (error, traceback, location)
         }
         Value::String(text) => {
             let (error, location) = of_message(&text.to_string_lossy());
