@@ -39,6 +39,40 @@ fn image(dir: &Path, boot_sector: &[u8]) -> PathBuf {
 /// `hlt; jmp -3`, interrupts on: a system that is there and does nothing.
 const IDLE: &[u8] = &[0xfb, 0xf4, 0xeb, 0xfd];
 
+/// A folder with an image in it, and a build there.
+struct Bench {
+    dir: tempfile::TempDir,
+    build: TestBuild,
+    image: String,
+}
+
+impl Bench {
+    /// Makes one; none where QEMU is missing.
+    fn new(boot_sector: &[u8]) -> Option<Bench> {
+        if !has("qemu-system-x86_64") || !has("qemu-img") {
+            return None;
+        }
+        let dir = tempfile::tempdir().expect("a folder");
+        let build = TestBuild::new(dir.path());
+        let image = image(dir.path(), boot_sector).display().to_string();
+        Some(Bench { dir, build, image })
+    }
+
+    /// Launches a machine from the image, with further options.
+    async fn launch(&self, entries: &[(&str, Value)]) -> Result<Arc<dyn Machine>, Error> {
+        let mut all = vec![("source_image", text(&self.image))];
+        all.extend(entries.iter().cloned());
+        launch(&self.build, &all).await
+    }
+
+    /// Removes everything the build still has; nothing may be left in its work folder.
+    async fn clean(&self) {
+        self.build.clean().await;
+        let left = std::fs::read_dir(self.dir.path().join("work")).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "the work folder is empty");
+    }
+}
+
 async fn launch(build: &TestBuild, entries: &[(&str, Value)]) -> Result<Arc<dyn Machine>, Error> {
     let mut all = vec![("accelerator", text("tcg")), ("memory", Value::Int(64)), ("cpus", Value::Int(1))];
     all.retain(|(name, _)| !entries.iter().any(|(given, _)| given == name));
@@ -63,13 +97,8 @@ async fn death(machine: &dyn Machine, limit: Duration) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_to_boot_is_reported_at_once_with_a_picture() {
-    if !has("qemu-system-x86_64") {
-        return;
-    }
-    let dir = tempfile::tempdir().expect("a folder");
-    let build = TestBuild::new(dir.path());
-    let path = image(dir.path(), &[]);
-    let machine = launch(&build, &[("source_image", text(&path.display().to_string()))]).await.expect("a machine");
+    let Some(bench) = Bench::new(&[]) else { return };
+    let machine = bench.launch(&[]).await.expect("a machine");
     let why = death(machine.as_ref(), Duration::from_secs(20)).await;
     assert!(why.contains("nothing to boot") && why.contains("No bootable device"), "{why}");
     let picture = why.lines().find_map(|line| line.strip_prefix("the screen: ")).expect("a picture is named");
@@ -79,25 +108,19 @@ async fn nothing_to_boot_is_reported_at_once_with_a_picture() {
     let info = reader.next_frame(&mut pixels).expect("a whole picture");
     assert!(info.width >= 640 && pixels.iter().any(|&value| value > 100), "the firmware's text is on it");
     // The same screen can be asked for while the dead machine is still there.
-    let asked = dir.path().join("shots/now.png");
+    let asked = bench.dir.path().join("shots/now.png");
     machine.console().expect("a console").screenshot(&asked).await.expect("a picture");
     assert!(asked.exists());
     machine.destroy().await.expect("removed");
     machine.destroy().await.expect("removed again");
     assert!(machine.console().expect("a console").screenshot(&asked).await.is_err());
-    build.clean().await;
-    assert_eq!(std::fs::read_dir(dir.path().join("work")).expect("the work folder").count(), 0);
+    bench.clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_emulator_is_a_dead_machine() {
-    if !has("qemu-system-x86_64") {
-        return;
-    }
-    let dir = tempfile::tempdir().expect("a folder");
-    let build = TestBuild::new(dir.path());
-    let path = image(dir.path(), IDLE);
-    let machine = launch(&build, &[("source_image", text(&path.display().to_string()))]).await.expect("a machine");
+    let Some(bench) = Bench::new(IDLE) else { return };
+    let machine = bench.launch(&[]).await.expect("a machine");
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(*machine.health().borrow(), Health::Running);
     let id: i32 = machine.id().parse().expect("a process id");
@@ -107,49 +130,35 @@ async fn a_killed_emulator_is_a_dead_machine() {
     let why = death(machine.as_ref(), Duration::from_secs(5)).await;
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     assert!(why.contains("killed by signal 9"), "{why}");
-    let error = machine.connect(&build.cx).await.err().expect("nobody answers");
+    let error = machine.connect(&bench.build.cx).await.err().expect("nobody answers");
     assert!(error.message().contains("killed by signal 9"), "{error}");
-    build.clean().await;
+    bench.clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_argument_shows_what_qemu_said() {
-    if !has("qemu-system-x86_64") {
-        return;
-    }
-    let dir = tempfile::tempdir().expect("a folder");
-    let build = TestBuild::new(dir.path());
-    let path = image(dir.path(), IDLE);
-    let entries = [
-        ("source_image", text(&path.display().to_string())),
-        ("qemuargs", Value::List(vec![list(&["-device", "flux-capacitor"])])),
-    ];
-    let error = launch(&build, &entries).await.err().expect("no such device");
+    let Some(bench) = Bench::new(IDLE) else { return };
+    let entries = [("qemuargs", Value::List(vec![list(&["-device", "flux-capacitor"])]))];
+    let error = bench.launch(&entries).await.err().expect("no such device");
     assert!(error.message().contains("flux-capacitor"), "{error}");
     assert_eq!(error.kind(), Kind::Machine);
-    build.clean().await;
-    assert_eq!(std::fs::read_dir(dir.path().join("work")).expect("the work folder").count(), 0);
+    bench.clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_ignores_the_power_button_is_a_timeout_and_not_captured() {
-    if !has("qemu-system-x86_64") {
-        return;
-    }
-    let dir = tempfile::tempdir().expect("a folder");
-    let build = TestBuild::new(dir.path());
-    let path = image(dir.path(), IDLE);
-    let machine = launch(&build, &[("source_image", text(&path.display().to_string()))]).await.expect("a machine");
+    let Some(bench) = Bench::new(IDLE) else { return };
+    let machine = bench.launch(&[]).await.expect("a machine");
     let request = rimg::engine::machine::Shutdown {
         command: None,
         communicator: None,
         timeout: Some(Duration::from_millis(700)),
     };
-    let error = machine.shutdown(request, &build.cx).await.expect_err("it does not listen");
+    let error = machine.shutdown(request, &bench.build.cx).await.expect_err("it does not listen");
     assert_eq!(error.kind(), Kind::Timeout);
     assert!(error.hints().iter().any(|hint| hint.contains("shutdown_command")), "{:?}", error.hints());
-    assert!(machine.capture(&CaptureSpec::default(), &build.cx).await.is_err());
-    build.clean().await;
+    assert!(machine.capture(&CaptureSpec::default(), &bench.build.cx).await.is_err());
+    bench.clean().await;
 }
 
 /// Switches the machine off through ACPI, as a guest does: `mov dx, 0x604; mov ax, 0x2000; out dx, ax` (q35).
@@ -157,17 +166,12 @@ const POWER_OFF: &[u8] = &[0xba, 0x04, 0x06, 0xb8, 0x00, 0x20, 0xef, 0xf4, 0xeb,
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_goes_off_by_itself_is_dead_and_says_so() {
-    if !has("qemu-system-x86_64") {
-        return;
-    }
-    let dir = tempfile::tempdir().expect("a folder");
-    let build = TestBuild::new(dir.path());
-    let path = image(dir.path(), POWER_OFF);
-    let entries = [("source_image", text(&path.display().to_string())), ("machine_type", text("q35"))];
-    let machine = launch(&build, &entries).await.expect("a machine");
+    let Some(bench) = Bench::new(POWER_OFF) else { return };
+    let entries = [("machine_type", text("q35"))];
+    let machine = bench.launch(&entries).await.expect("a machine");
     let why = death(machine.as_ref(), Duration::from_secs(20)).await;
     assert!(why.contains("powered itself off"), "{why}");
-    build.clean().await;
+    bench.clean().await;
 }
 
 /// Waits about two seconds by the BIOS clock, then switches off: time for a shutdown to be asked for.
@@ -280,72 +284,53 @@ fn fake_qemu(dir: &Path) -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_accelerator_that_does_not_work_is_found_out_once() {
-    if !has("qemu-system-x86_64") {
-        return;
-    }
+    let Some(bench) = Bench::new(IDLE) else { return };
     let has_kvm = std::fs::File::options().read(true).write(true).open("/dev/kvm").is_ok();
-    let dir = tempfile::tempdir().expect("a folder");
-    let binary = fake_qemu(dir.path());
-    let path = image(dir.path(), IDLE);
-    let entries = [
-        ("source_image", text(&path.display().to_string())),
-        ("qemu_binary", text(&binary.display().to_string())),
-        ("accelerator", text("auto")),
-    ];
-    let calls = || std::fs::read_to_string(dir.path().join("calls")).expect("calls").lines().count();
-    let build = TestBuild::new(dir.path());
-    launch(&build, &entries).await.expect("a machine all the same");
-    let messages = build.messages();
+    let binary = fake_qemu(bench.dir.path());
+    let entries = [("qemu_binary", text(&binary.display().to_string())), ("accelerator", text("auto"))];
+    let calls = || std::fs::read_to_string(bench.dir.path().join("calls")).expect("calls").lines().count();
+    bench.launch(&entries).await.expect("a machine all the same");
+    let messages = bench.build.messages();
     if !has_kvm {
         assert!(messages.iter().any(|m| m.contains("/dev/kvm") && m.contains("TCG")), "{messages:?}");
         assert_eq!(calls(), 1, "there is nothing to try");
-        build.clean().await;
+        bench.clean().await;
         return;
     }
     assert!(messages.iter().any(|m| m.contains("KVM does not work on this host") && m.contains("MSR")), "{messages:?}");
     assert_eq!(calls(), 2, "the trial and the machine");
-    launch(&build, &entries).await.expect("a machine");
+    bench.launch(&entries).await.expect("a machine");
     assert_eq!(calls(), 3, "no second trial");
-    let explicit = [entries[0].clone(), entries[1].clone(), ("accelerator", text("kvm"))];
-    let error = launch(&build, &explicit).await.err().expect("KVM was asked for");
+    let explicit = [entries[0].clone(), ("accelerator", text("kvm"))];
+    let error = bench.launch(&explicit).await.err().expect("KVM was asked for");
     assert!(error.message().contains("does not work on this host"), "{error}");
-    build.clean().await;
+    bench.clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_this_hosts_kvm_can_do_is_found_out_whatever_it_is() {
-    if !has("qemu-system-x86_64") {
-        return;
-    }
-    let dir = tempfile::tempdir().expect("a folder");
-    let build = TestBuild::new(dir.path());
-    let path = image(dir.path(), IDLE);
-    let entries = [("source_image", text(&path.display().to_string())), ("accelerator", text("auto"))];
+    let Some(bench) = Bench::new(IDLE) else { return };
+    let entries = [("accelerator", text("auto"))];
     let started = Instant::now();
-    let machine = launch(&build, &entries).await.expect("a machine");
+    let machine = bench.launch(&entries).await.expect("a machine");
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(*machine.health().borrow(), Health::Running);
-    build.clean().await;
+    bench.clean().await;
 }
 
 #[tokio::test]
 async fn what_can_be_known_before_is_refused_before() {
-    if !has("qemu-img") {
-        return;
-    }
-    let dir = tempfile::tempdir().expect("a folder");
-    let build = TestBuild::new(dir.path());
-    let there = image(dir.path(), IDLE).display().to_string();
+    let Some(bench) = Bench::new(IDLE) else { return };
     let check = |entries: &[(&str, Value)]| -> String {
-        let result = rimg::builder::qemu::decode(map(entries)).and_then(|builder| builder.validate(&build.cx));
+        let result = rimg::builder::qemu::decode(map(entries)).and_then(|builder| builder.validate(&bench.build.cx));
         result.expect_err("refused").to_string()
     };
     assert!(check(&[]).contains("`source_image`: is required"));
     let missing = check(&[("source_image", text("none.qcow2"))]);
-    assert!(missing.contains(&dir.path().join("none.qcow2").display().to_string()), "{missing}");
+    assert!(missing.contains(&bench.dir.path().join("none.qcow2").display().to_string()), "{missing}");
     assert!(check(&[("source_image", text("https://x/y.qcow2"))]).contains("source_checksum"));
-    let with = |name: &'static str, value: Value| check(&[("source_image", text(&there)), (name, value)]);
+    let with = |name: &'static str, value: Value| check(&[("source_image", text(&bench.image)), (name, value)]);
     assert!(with("user_data", text("seed/user-data")).contains("seed/user-data"));
     assert!(with("disk_interface", text("virtoi")).contains("is not one of virtio"));
     assert!(with("cpus", Value::Int(0)).contains("at least 1"));
@@ -355,7 +340,7 @@ async fn what_can_be_known_before_is_refused_before() {
     assert!(with("vm_name", text("a/b")).contains("cannot be the name"));
     let binary = with("qemu_binary", text("qemu-system-vax"));
     assert!(binary.contains("qemu-system-vax is not installed"), "{binary}");
-    let shrunk = launch(&build, &[("source_image", text(&there)), ("disk_size", text("1M"))]).await;
+    let shrunk = bench.launch(&[("disk_size", text("1M"))]).await;
     assert!(shrunk.err().expect("too small").message().contains("disk_size"));
-    build.clean().await;
+    bench.clean().await;
 }
