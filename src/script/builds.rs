@@ -31,6 +31,7 @@ pub struct Build {
 }
 
 impl Build {
+    /// Returns the build's name.
     pub fn name(&self) -> &str {
         &self.cx.build
     }
@@ -53,6 +54,7 @@ impl Build {
         }
     }
 
+    /// Tells whether it was left out and nothing has awaited it.
     pub fn is_deferred(&self) -> bool {
         matches!(&*self.phase.borrow(), Phase::Deferred(_))
     }
@@ -95,7 +97,7 @@ pub fn declare(lua: &Lua, name: &str, limit: Option<Duration>, body: Function) -
 fn start(lua: &Lua, state: &Rc<State>, build: &Rc<Build>) {
     let Phase::Deferred(body) = build.phase.replace(Phase::Running) else { return };
     let task = tokio::task::spawn_local(run(lua.clone(), state.clone(), build.clone(), body));
-    state.tasks.borrow_mut().push(task);
+    state.tasks.borrow_mut().push_back(task);
 }
 
 async fn run(lua: Lua, state: Rc<State>, build: Rc<Build>, body: Function) {

@@ -157,20 +157,9 @@ async fn execute(state: Rc<State>, options: RunOptions, source: String) -> (Outc
 
 /// Waits for every build, those included that builds start while they are waited for.
 async fn join_builds(state: &State) {
-    let mut next = 0;
     loop {
-        let task = {
-            let mut tasks = state.tasks.borrow_mut();
-            if next >= tasks.len() {
-                return;
-            }
-            next += 1;
-            // The list keeps its length, which says that something ran.
-            tasks.get_mut(next - 1).map(|task| std::mem::replace(task, tokio::task::spawn_local(async {})))
-        };
-        if let Some(task) = task
-            && let Err(error) = task.await
-        {
+        let Some(task) = state.tasks.borrow_mut().pop_front() else { return };
+        if let Err(error) = task.await {
             let error = Error::new(Kind::Internal, "a build ended abnormally").caused_by(error);
             state.ui.emit(Event::Failed { error: *report::plain(error).report });
         }

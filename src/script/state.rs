@@ -1,7 +1,7 @@
 //! What one run of one script shares: kept in the Lua state's application data.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub struct State {
     pub main: BuildCx,
     /// Whether the main chunk has done work of its own, which makes it a build.
     pub main_worked: Cell<bool>,
-    /// Whether the world was touched: a program run, something asked for over the network.
+    /// Whether the world was touched: a program run, a file written, something asked for over the network.
     pub acted: Cell<bool>,
     /// Whether a machine that only answers "done" was handed out (`rimg check`).
     pub pretended: Cell<bool>,
@@ -32,8 +32,8 @@ pub struct State {
     pub selection: Selection,
     pub variables: Variables,
     pub builds: RefCell<Vec<Rc<Build>>>,
-    /// The tasks of the builds that were started, in order.
-    pub tasks: RefCell<Vec<JoinHandle<()>>>,
+    /// The tasks of the builds that were started and are not waited for yet, in order.
+    pub tasks: RefCell<VecDeque<JoinHandle<()>>>,
     /// The source of every chunk that was loaded, by the name Lua shows for it.
     pub sources: RefCell<BTreeMap<String, String>>,
     /// `trampoline` of the prelude.

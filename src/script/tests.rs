@@ -420,3 +420,26 @@ fn a_check_forgives_a_script_that_gives_up_on_an_empty_answer() {
     let ran = script("require('rimg').fail('always')").with(|o| o.mode = Mode::Check).run();
     assert_eq!(ran.outcome, Outcome::ScriptError);
 }
+
+#[test]
+fn a_script_that_fails_after_it_touched_the_world_is_a_failed_run() {
+    let touching = [
+        "rimg.exec('true')",
+        "rimg.fs.write('a', 'x')",
+        "rimg.fs.append('a', 'x')",
+        "rimg.fs.mkdir('d')",
+        "rimg.fs.remove('none')",
+        "pcall(rimg.fs.copy, 'none', 'a')",
+        "pcall(rimg.http.get, 'http://127.0.0.1:9/', { timeout = 2 })",
+    ];
+    for line in touching {
+        let ran = script(&format!("local rimg = require 'rimg'\n{line}\nerror('no')")).run();
+        assert_eq!((ran.outcome, ran.error().location), (Outcome::Failed, Some("build.lua:3".into())), "{line}");
+        let ran = script(&format!("local rimg = require 'rimg'\n{line}\nerror('no')")).with(|o| o.mode = Mode::Check);
+        assert_eq!(ran.run().outcome, Outcome::ScriptError, "{line}");
+    }
+    for line in ["rimg.fs.exists('a')", "rimg.hash.sha256('x')", "pcall(rimg.exec, 'x', { envv = 1 })"] {
+        let ran = script(&format!("local rimg = require 'rimg'\n{line}\nerror('no')")).run();
+        assert_eq!(ran.outcome, Outcome::ScriptError, "{line}");
+    }
+}

@@ -9,7 +9,7 @@ use std::time::UNIX_EPOCH;
 use mlua::{Lua, LuaString, Table};
 use serde::Deserialize;
 
-use super::current::current;
+use super::current::{acts, current};
 use super::glob::glob;
 use super::names::Names;
 use crate::engine::BuildCx;
@@ -167,6 +167,7 @@ async fn write(lua: Lua, (file, text, options): (mlua::Value, mlua::Value, mlua:
     if !cx.settings.is_live() {
         return Ok(());
     }
+    acts(&lua);
     let written = blocking::run(move |_| {
         // Through a symbolic link, as an editor writes; the link itself stays.
         let target = std::fs::canonicalize(&file).unwrap_or(file);
@@ -205,6 +206,7 @@ async fn append(lua: Lua, (file, text): (mlua::Value, mlua::Value)) -> mlua::Res
     if !cx.settings.is_live() {
         return Ok(());
     }
+    acts(&lua);
     let appended = blocking::run(move |_| {
         make_parent(&file)?;
         let mut opened = std::fs::OpenOptions::new()
@@ -232,6 +234,7 @@ fn chmod(lua: &Lua, (file, mode): (mlua::Value, mlua::Value)) -> mlua::Result<()
     if !cx.settings.is_live() {
         return Ok(());
     }
+    acts(lua);
     set_mode(&file, mode.0).map_err(|e| lua_error(e.within(of)))
 }
 
@@ -242,6 +245,7 @@ fn mkdir(lua: &Lua, dir: mlua::Value) -> mlua::Result<()> {
     if !cx.settings.is_live() {
         return Ok(());
     }
+    acts(lua);
     std::fs::create_dir_all(&dir).map_err(|e| lua_error(io_error("create folder", &dir, e).within(of)))
 }
 
@@ -265,6 +269,7 @@ async fn remove(lua: Lua, file: mlua::Value) -> mlua::Result<bool> {
     if !cx.settings.is_live() {
         return Ok(file.symlink_metadata().is_ok());
     }
+    acts(&lua);
     let removed = blocking::run(move |_| {
         let Ok(meta) = file.symlink_metadata() else { return Ok(false) };
         let result = if meta.is_dir() { std::fs::remove_dir_all(&file) } else { std::fs::remove_file(&file) };
@@ -313,6 +318,7 @@ async fn rename(lua: Lua, (from, to): (mlua::Value, mlua::Value)) -> mlua::Resul
     if !cx.settings.is_live() {
         return Ok(());
     }
+    acts(&lua);
     let moved = blocking::run(move |cancel| {
         make_parent(&to)?;
         match std::fs::rename(&from, &to) {
@@ -335,6 +341,7 @@ async fn copy(lua: Lua, (from, to): (mlua::Value, mlua::Value)) -> mlua::Result<
     if !cx.settings.is_live() {
         return Ok(());
     }
+    acts(&lua);
     let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let copied = blocking::run(move |cancel| {
         let progress = cx.ui.progress(format!("copying {name}"), None, Unit::Files);
