@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::Command;
 use tokio::sync::broadcast;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::qmp::{Event, Qmp};
 use crate::error::{Context, Error, Kind, Result};
@@ -47,7 +48,7 @@ pub struct Emulator {
     process: Process,
     pub qmp: Qmp,
     words: Words,
-    reader: tokio::task::JoinHandle<()>,
+    reader: AbortOnDropHandle<()>,
 }
 
 impl Emulator {
@@ -69,6 +70,7 @@ impl Emulator {
             Some(pipe) => tokio::spawn(words.clone().collect(pipe)),
             None => tokio::spawn(async {}),
         };
+        let reader = AbortOnDropHandle::new(reader);
         let opened = tokio::select! {
             opened = tokio::time::timeout(START_LIMIT, Qmp::open(ours)) => match opened {
                 Ok(opened) => opened.map(Some),
@@ -105,7 +107,10 @@ impl Emulator {
     /// Waits for QEMU's end. May be dropped and called again.
     pub async fn wait(&mut self) -> std::io::Result<ExitStatus> {
         let status = self.process.wait().await?;
-        let _ = tokio::time::timeout(Duration::from_millis(300), &mut self.reader).await;
+        // Its last words are on their way; a task that has ended must not be polled again.
+        if !self.reader.is_finished() {
+            let _ = tokio::time::timeout(Duration::from_millis(300), &mut self.reader).await;
+        }
         Ok(status)
     }
 
@@ -117,12 +122,6 @@ impl Emulator {
     /// Ends QEMU and waits for it.
     pub async fn end(&mut self) {
         self.process.end(Duration::from_secs(3)).await;
-        self.reader.abort();
-    }
-}
-
-impl Drop for Emulator {
-    fn drop(&mut self) {
         self.reader.abort();
     }
 }

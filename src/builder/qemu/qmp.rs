@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::{Mutex as AsyncMutex, broadcast, oneshot};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::{Context, Error, Kind, Result};
 
@@ -80,15 +81,7 @@ impl Shared {
 #[derive(Clone)]
 pub struct Qmp {
     shared: Arc<Shared>,
-    _reader: Arc<AbortOnDrop>,
-}
-
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    _reader: Arc<AbortOnDropHandle<()>>,
 }
 
 impl Qmp {
@@ -116,7 +109,7 @@ impl Qmp {
             next: AtomicU64::new(1),
         });
         let reading = tokio::spawn(read(reader, shared.clone()));
-        let qmp = Qmp { shared, _reader: Arc::new(AbortOnDrop(reading)) };
+        let qmp = Qmp { shared, _reader: Arc::new(AbortOnDropHandle::new(reading)) };
         qmp.execute("qmp_capabilities", Value::Null).await?;
         Ok((qmp, receiver))
     }
