@@ -126,6 +126,7 @@ impl Error {
         self
     }
 
+    /// Returns what sort of error it is.
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
@@ -135,14 +136,17 @@ impl Error {
         &self.0.message
     }
 
+    /// Returns what a person may do about it.
     pub fn hints(&self) -> &[String] {
         &self.0.hints
     }
 
+    /// Returns one of its fields.
     pub fn get(&self, field: &str) -> Option<&serde_json::Value> {
         self.0.fields.get(field)
     }
 
+    /// Returns what a script can read of it, by name.
     pub fn fields(&self) -> &BTreeMap<&'static str, serde_json::Value> {
         &self.0.fields
     }

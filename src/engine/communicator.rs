@@ -36,10 +36,12 @@ pub struct Command {
 }
 
 impl Command {
+    /// Makes a command of a line for the machine's shell.
     pub fn shell(line: impl Into<String>) -> Command {
         Command { line: Line::Shell(line.into()), env: Vec::new(), stdin: None }
     }
 
+    /// Makes a command of words that no shell takes apart.
     pub fn argv(argv: impl IntoIterator<Item = impl Into<String>>) -> Command {
         Command { line: Line::Argv(argv.into_iter().map(Into::into).collect()), env: Vec::new(), stdin: None }
     }
@@ -74,7 +76,9 @@ impl ExitStatus {
 
 /// Takes a command's output as it comes, in pieces of any size.
 pub trait OutputSink: Send {
+    /// Takes a piece of standard output.
     fn stdout(&mut self, bytes: &[u8]);
+    /// Takes a piece of standard error.
     fn stderr(&mut self, bytes: &[u8]);
 }
 

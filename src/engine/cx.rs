@@ -39,6 +39,7 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Tells whether the world may be touched.
     pub fn is_live(&self) -> bool {
         self.mode == Mode::Live
     }

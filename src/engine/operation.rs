@@ -31,12 +31,14 @@ impl Operation {
         }
     }
 
+    /// Limits how long it may take.
     #[must_use]
     pub fn timeout(mut self, timeout: Option<Duration>) -> Self {
         self.timeout = timeout;
         self
     }
 
+    /// Says that the machine may go off during it.
     #[must_use]
     pub fn survives_death(mut self) -> Self {
         self.survives_death = true;
@@ -66,7 +68,7 @@ pub fn digest(content: &[u8]) -> String {
 }
 
 /// Shortens text to its first line and 100 characters.
-pub fn one_line(text: &str) -> String {
+fn one_line(text: &str) -> String {
     let mut lines = text.trim().lines();
     let first = lines.next().unwrap_or_default();
     let mut short: String = first.chars().take(100).collect();

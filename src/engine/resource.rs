@@ -36,6 +36,7 @@ pub struct Resources {
 }
 
 impl Resources {
+    /// Makes an empty list.
     pub fn new() -> Resources {
         Resources::default()
     }

@@ -16,6 +16,7 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Reads the globs; one that is none is an error.
     pub fn new(only: &[String], except: &[String]) -> Result<Selection> {
         let set = |option: &str, globs: &[String]| -> Result<Option<GlobSet>> {
             if globs.is_empty() {
@@ -30,6 +31,7 @@ impl Selection {
         Ok(Selection { only: set("--only", only)?, except: set("--except", except)? })
     }
 
+    /// Tells whether a build of that name is to run.
     pub fn includes(&self, build: &str) -> bool {
         self.only.as_ref().is_none_or(|set| set.is_match(build))
             && !self.except.as_ref().is_some_and(|set| set.is_match(build))

@@ -16,6 +16,7 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// Makes a scope inside of no other.
     pub fn new() -> Scope {
         Scope::default()
     }
@@ -36,6 +37,7 @@ impl Scope {
         self.token.cancel();
     }
 
+    /// Tells whether this scope, or one around it, was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.token.is_cancelled()
     }

@@ -98,10 +98,12 @@ impl Session {
         }
     }
 
+    /// Returns the machine's name in output and errors.
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    /// Returns the surroundings of the build that the machine belongs to.
     pub fn cx(&self) -> &BuildCx {
         &self.cx
     }

@@ -36,6 +36,7 @@ impl Pending {
         &self.path
     }
 
+    /// Returns the path it will have.
     pub fn target(&self) -> &Path {
         &self.target
     }

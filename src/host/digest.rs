@@ -99,6 +99,7 @@ pub enum Hasher {
 }
 
 impl Hasher {
+    /// Makes a hasher that has read nothing.
     pub fn new(algorithm: Algorithm) -> Hasher {
         match algorithm {
             Algorithm::Md5 => Hasher::Md5(md5::Md5::new()),
@@ -111,6 +112,7 @@ impl Hasher {
         }
     }
 
+    /// Reads more bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match self {
             Hasher::Md5(h) => h.update(bytes),

@@ -60,6 +60,7 @@ impl Process {
         Ok(Process { child, group })
     }
 
+    /// Returns the process, for its pipes.
     pub fn child(&mut self) -> &mut Child {
         &mut self.child
     }

@@ -6,7 +6,7 @@ use crate::engine::OutputSink;
 use crate::ui::{Stream, Ui};
 
 /// How much of each stream a result holds.
-pub const CAPTURE_LIMIT: usize = 16 << 20;
+const CAPTURE_LIMIT: usize = 16 << 20;
 /// How much of each stream is shown; beyond it a person reads nothing, and the queue to the renderers would only grow.
 const SHOW_LIMIT: u64 = 64 << 20;
 /// How much of one line is shown.
@@ -146,6 +146,7 @@ impl Kept {
 }
 
 impl Captured {
+    /// Tells whether some of it was not kept.
     pub fn truncated(&self) -> bool {
         self.stdout.dropped > 0 || self.stderr.dropped > 0
     }

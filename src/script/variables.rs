@@ -50,6 +50,7 @@ impl Variables {
         }
     }
 
+    /// Returns the variables that the script has asked for.
     pub fn declared(&self) -> Vec<VariableInfo> {
         self.declared.borrow().clone()
     }

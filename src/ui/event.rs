@@ -31,14 +31,17 @@ pub enum Stream {
 pub struct Counter(Arc<AtomicU64>);
 
 impl Counter {
+    /// Advances by `n`.
     pub fn add(&self, n: u64) {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Sets what is done so far.
     pub fn set(&self, n: u64) {
         self.0.store(n, Ordering::Relaxed);
     }
 
+    /// Returns what is done so far.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

@@ -123,6 +123,7 @@ impl Ui {
         self.shared.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Returns the values that are masked everywhere.
     pub fn secrets(&self) -> &Secrets {
         &self.shared.secrets
     }
@@ -136,18 +137,22 @@ impl Ui {
         let _ = self.shared.tx.send(Item::Event(Box::new(stamped)));
     }
 
+    /// Says something to a person.
     pub fn message(&self, level: Level, text: impl Into<String>) {
         self.emit(Event::Message { build: self.build.as_deref().map(str::to_owned), level, text: text.into() });
     }
 
+    /// Says what `--debug` is for.
     pub fn debug(&self, text: impl Into<String>) {
         self.message(Level::Debug, text);
     }
 
+    /// Says what is good to know.
     pub fn info(&self, text: impl Into<String>) {
         self.message(Level::Info, text);
     }
 
+    /// Says what may need attention.
     pub fn warn(&self, text: impl Into<String>) {
         self.message(Level::Warn, text);
     }
@@ -237,10 +242,12 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Advances by `n`.
     pub fn add(&self, n: u64) {
         self.counter.add(n);
     }
 
+    /// Sets what is done so far.
     pub fn set(&self, n: u64) {
         self.counter.set(n);
     }

@@ -21,6 +21,7 @@ pub struct Json<W> {
 }
 
 impl<W: Write + Send> Json<W> {
+    /// Makes a renderer that writes to `out`.
     pub fn new(out: W) -> Json<W> {
         Json { out, work: Vec::new() }
     }

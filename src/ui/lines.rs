@@ -57,6 +57,7 @@ pub struct Lines {
 }
 
 impl Lines {
+    /// Makes one that has seen no event.
     pub fn new(options: LineOptions) -> Lines {
         Lines {
             options,

@@ -21,6 +21,7 @@ pub struct Plain<W> {
 }
 
 impl<W: Write + Send> Plain<W> {
+    /// Makes a renderer that writes to `out`.
     pub fn new(out: W, timestamps: bool, debug: bool) -> Plain<W> {
         let options = LineOptions {
             style: Style::PLAIN,

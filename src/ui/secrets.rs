@@ -3,7 +3,7 @@
 use std::sync::RwLock;
 
 /// What stands in place of a secret.
-pub const MASK: &str = "********";
+const MASK: &str = "********";
 
 /// The secrets of a run. Every renderer and log writer passes its text through [`Secrets::mask`].
 #[derive(Debug, Default)]

@@ -30,22 +30,27 @@ impl Style {
         if self.color && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
+    /// Returns the text in bold.
     pub fn bold(self, text: &str) -> String {
         self.paint("1", text)
     }
 
+    /// Returns the text in a faint colour.
     pub fn dim(self, text: &str) -> String {
         self.paint("2", text)
     }
 
+    /// Returns the text in the colour of success.
     pub fn good(self, text: &str) -> String {
         self.paint("32", text)
     }
 
+    /// Returns the text in the colour of warnings.
     pub fn warning(self, text: &str) -> String {
         self.paint("33", text)
     }
 
+    /// Returns the text in the colour of failure.
     pub fn bad(self, text: &str) -> String {
         self.paint("1;31", text)
     }
@@ -60,10 +65,12 @@ impl Style {
         if self.unicode { format!("{} ", self.good("✓")) } else { String::new() }
     }
 
+    /// Returns the mark of a failure.
     pub fn cross(self) -> String {
         if self.unicode { format!("{} ", self.bad("✗")) } else { String::new() }
     }
 
+    /// Returns the line that stands before quoted output.
     pub fn bar(self) -> &'static str {
         if self.unicode { "│" } else { "|" }
     }

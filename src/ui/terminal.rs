@@ -36,6 +36,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
+    /// Makes a renderer for the terminal on standard output.
     pub fn new(style: Style, timestamps: bool, debug: bool) -> Terminal {
         let options = LineOptions {
             style,

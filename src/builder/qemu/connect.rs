@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::media::seed::Seed;
 
 /// The user that is made in the guest when the script names none and gives no credentials.
-pub const DEFAULT_USER: &str = "rimg";
+const DEFAULT_USER: &str = "rimg";
 
 /// Removing the temporary key may not hold up a shutdown.
 const TAKE_BACK_LIMIT: Duration = Duration::from_secs(10);

@@ -107,6 +107,7 @@ const DETECTS: [&str; 3] = ["unmap", "on", "off"];
 const CACHES: [&str; 5] = ["unsafe", "writeback", "writethrough", "none", "directsync"];
 
 impl QemuOptions {
+    /// Returns the number of processors, 2 unless said otherwise.
     pub fn cpus(&self) -> u32 {
         self.cpus.unwrap_or(2)
     }
@@ -116,6 +117,7 @@ impl QemuOptions {
         self.memory.map_or(1024, Bytes::mebibytes)
     }
 
+    /// Returns the program to run, by name or path.
     pub fn binary(&self) -> &str {
         self.qemu_binary.as_deref().unwrap_or("qemu-system-x86_64")
     }
@@ -137,6 +139,7 @@ impl QemuOptions {
             && !self.machine_type().starts_with("isapc")
     }
 
+    /// Returns QEMU's name of the machine type; empty leaves it to QEMU.
     pub fn machine_type(&self) -> &str {
         self.machine_type.as_deref().unwrap_or(match self.architecture() {
             "aarch64" | "arm" | "riscv64" => "virt",
@@ -145,18 +148,22 @@ impl QemuOptions {
         })
     }
 
+    /// Returns the network device, virtio-net unless said otherwise.
     pub fn net_device(&self) -> &str {
         self.net_device.as_deref().unwrap_or("virtio-net")
     }
 
+    /// Returns what the disk is attached to, virtio unless said otherwise.
     pub fn disk_interface(&self) -> &str {
         self.disk_interface.as_deref().unwrap_or("virtio")
     }
 
+    /// Returns the machine's name; the build's unless said otherwise.
     pub fn vm_name<'a>(&'a self, cx: &'a BuildCx) -> &'a str {
         self.vm_name.as_deref().unwrap_or(&cx.build)
     }
 
+    /// Tells whether the script gives anything to cloud-init.
     pub fn has_seed(&self) -> bool {
         self.user_data.is_some() || self.meta_data.is_some() || self.network_config.is_some()
     }

@@ -21,6 +21,7 @@ pub struct MachineHandle {
 }
 
 impl MachineHandle {
+    /// Makes the Lua value of a machine.
     pub fn new(session: Session, origin: Option<Origin>) -> MachineHandle {
         MachineHandle { session: Arc::new(session), origin }
     }
