@@ -98,3 +98,13 @@ pub fn tool(folder: &Path, program: &str, args: &[&str]) -> Vec<u8> {
     assert!(output.status.success(), "{program} {args:?}: {}\n{said}", output.status);
     output.stdout
 }
+
+/// Fails unless a file is a whole PNG picture of a screen.
+#[track_caller]
+pub fn expect_png(path: &Path) {
+    let file = std::fs::File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut reader = png::Decoder::new(std::io::BufReader::new(file)).read_info().expect("a PNG");
+    let mut pixels = vec![0; reader.output_buffer_size().expect("a size")];
+    let info = reader.next_frame(&mut pixels).expect("a whole picture");
+    assert!(info.width >= 320 && info.height >= 200, "{} x {}", info.width, info.height);
+}

@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod http;
+pub mod image;
 pub mod library;
 pub mod rimg;
 pub mod ssh_stub;

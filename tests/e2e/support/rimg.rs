@@ -43,6 +43,11 @@ impl Sandbox {
         std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))
     }
 
+    /// Returns a file's text; none when there is no such file.
+    pub fn read_if(&self, path: impl AsRef<Path>) -> String {
+        std::fs::read_to_string(self.join(path)).unwrap_or_default()
+    }
+
     /// Returns the command without starting it: to add an environment, to stream or to send it signals.
     pub fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rimg"));

@@ -1,0 +1,41 @@
+//! The one guest system of the tests: a small Debian, made by rimg itself once and kept in the target folder.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use super::library::has;
+use super::rimg::Run;
+
+/// Logs in as vagrant by password, may sudo, and says what it does on the serial console.
+const SCRIPT: &str = r#"local rimg = require "rimg"
+local image = require("std.debian").bootstrap {
+  hostname = "guest", kernel_parameters = "quiet",
+  users = { { name = "vagrant", password = "vagrant", sudo = true } },
+  max_age = 30 * 24 * 3600,
+}
+rimg.fs.write("path", image.path)
+"#;
+
+/// Returns the image, to be used as `source_image` and never written to; none where it cannot be made or booted.
+pub fn guest() -> Option<PathBuf> {
+    static IMAGE: OnceLock<Option<PathBuf>> = OnceLock::new();
+    IMAGE.get_or_init(make).clone()
+}
+
+fn make() -> Option<PathBuf> {
+    if !["mmdebstrap", "qemu-system-x86_64", "qemu-img"].into_iter().all(has) {
+        return None;
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guest");
+    std::fs::create_dir_all(&folder).unwrap();
+    // Another run of the tests may be at it.
+    let lock = std::fs::File::create(folder.join("lock")).unwrap();
+    lock.lock().unwrap();
+    std::fs::write(folder.join("build.lua"), SCRIPT).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rimg"));
+    command.args(["run", "build.lua"]).current_dir(&folder).stdin(Stdio::null());
+    command.env("RIMG_CACHE_DIR", folder.join("cache")).env("RIMG_STATE_DIR", folder.join("state"));
+    Run::of(&mut command).expect_code(0);
+    Some(PathBuf::from(std::fs::read_to_string(folder.join("path")).unwrap()))
+}
