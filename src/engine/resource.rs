@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+
 use crate::error::{Error, Kind, Result};
 
 type Destroy = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send>;
@@ -77,17 +79,24 @@ impl Resources {
         self.lock().entries.retain(|entry| entry.id != id);
     }
 
-    /// Destroys one resource now and strikes it out; a resource that is gone is fine.
+    /// Destroys one resource now and strikes it out; a resource that is gone is fine. When this is cancelled, the
+    /// destruction goes on, and [`Resources::release_all`] waits for its end.
     pub async fn release(&self, id: ResourceId) -> Result<()> {
-        let entry = {
+        let begun = {
             let mut inner = self.lock();
-            let position = inner.entries.iter().position(|entry| entry.id == id);
-            position.map(|index| inner.entries.remove(index))
+            let Some(entry) = inner.entries.iter_mut().find(|entry| entry.id == id) else { return Ok(()) };
+            let destroy = std::mem::replace(&mut entry.destroy, Box::new(|| Box::pin(std::future::ready(Ok(())))));
+            let ended = tokio::spawn(async move { destroy().await }).map(|ended| {
+                ended.unwrap_or_else(|e| Err(Error::new(Kind::Internal, "its removal was broken off").caused_by(e)))
+            });
+            let ended = ended.shared();
+            let again = ended.clone();
+            entry.destroy = Box::new(move || Box::pin(again));
+            Entry { id, kind: entry.kind, name: entry.name.clone(), destroy: Box::new(move || Box::pin(ended)) }
         };
-        match entry {
-            Some(entry) => Self::destroy(entry).await,
-            None => Ok(()),
-        }
+        let result = Self::destroy(begun).await;
+        self.forget(id);
+        result
     }
 
     /// Destroys everything, last entered first, and returns what could not be.
@@ -120,6 +129,24 @@ impl Resources {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_removal_that_is_cancelled_goes_on_and_is_waited_for() {
+        let resources = Resources::new();
+        let gone = Arc::new(Mutex::new(false));
+        let done = gone.clone();
+        let id = resources.enter("machine", "slow", move || async move {
+            tokio::time::sleep(Duration::from_millis(80)).await;
+            *done.lock().unwrap() = true;
+            Ok(())
+        });
+        let cut_short = tokio::time::timeout(Duration::from_millis(10), resources.release(id)).await;
+        assert!(cut_short.is_err() && !*gone.lock().unwrap());
+        assert_eq!(resources.list(), [("machine", "slow".to_owned())]);
+        assert!(resources.release_all().await.is_empty());
+        assert!(*gone.lock().unwrap());
+        assert!(resources.release(id).await.is_ok());
+    }
 
     #[tokio::test]
     async fn destroys_in_reverse_order_and_only_once() {
