@@ -16,6 +16,7 @@ mod debian;
 mod download;
 mod host;
 mod interrupt;
+mod main_job;
 mod provisioner;
 mod qemu;
 mod quickstart;
