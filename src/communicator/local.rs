@@ -46,26 +46,6 @@ impl LocalCommunicator {
     }
 }
 
-fn signal_name(number: i32) -> String {
-    let name = match number {
-        1 => "HUP",
-        2 => "INT",
-        3 => "QUIT",
-        4 => "ILL",
-        6 => "ABRT",
-        8 => "FPE",
-        9 => "KILL",
-        10 => "USR1",
-        11 => "SEGV",
-        12 => "USR2",
-        13 => "PIPE",
-        14 => "ALRM",
-        15 => "TERM",
-        other => return other.to_string(),
-    };
-    name.to_owned()
-}
-
 async fn read_some(pipe: &mut Option<impl AsyncRead + Unpin>, buffer: &mut Vec<u8>) -> Result<bool> {
     let Some(stream) = pipe else { return std::future::pending().await };
     buffer.clear();
@@ -136,7 +116,7 @@ impl Communicator for LocalCommunicator {
         let Some(status) = status else { return Err(Error::new(Kind::Internal, "a command ended without a status")) };
         Ok(match (status.code(), status.signal()) {
             (Some(code), _) => ExitStatus::Code(code),
-            (None, signal) => ExitStatus::Signal(signal_name(signal.unwrap_or_default())),
+            (None, signal) => ExitStatus::Signal(process::signal_name(signal.unwrap_or_default())),
         })
     }
 

@@ -243,7 +243,10 @@ impl Session {
             .perform(operation, || async {
                 let machine = self.live()?;
                 let artifact = machine.capture(spec, &self.cx).await?;
-                machine.destroy().await?;
+                if let Err(error) = machine.destroy().await {
+                    // The image is finished: what the machine left behind is no reason to lose it.
+                    self.cx.ui.warn(error.to_string());
+                }
                 Ok(artifact)
             })
             .await?;

@@ -30,6 +30,30 @@ pub fn require(program: &str, package: &str) -> Result<PathBuf> {
     })
 }
 
+/// Names a signal as shells and SSH do, without `SIG`; one without a common name is its number.
+pub fn signal_name(number: i32) -> String {
+    let name = match number {
+        1 => "HUP",
+        2 => "INT",
+        3 => "QUIT",
+        4 => "ILL",
+        6 => "ABRT",
+        7 => "BUS",
+        8 => "FPE",
+        9 => "KILL",
+        10 => "USR1",
+        11 => "SEGV",
+        12 => "USR2",
+        13 => "PIPE",
+        14 => "ALRM",
+        15 => "TERM",
+        24 => "XCPU",
+        25 => "XFSZ",
+        other => return other.to_string(),
+    };
+    name.to_owned()
+}
+
 /// What a finished program left.
 #[derive(Debug)]
 pub struct Output {

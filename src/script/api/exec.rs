@@ -169,7 +169,7 @@ async fn run(cx: &BuildCx, title: &str, argv: Vec<OsString>, options: &ExecOptio
         status.map_err(|e| Error::new(Kind::Host, format!("{OF}: `{title}`: lost its output")).caused_by(e))?;
     Ok(Finished {
         status: status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(-1),
-        signal: status.signal().map(signal_name),
+        signal: status.signal().map(process::signal_name),
         stdout: stdout.bytes,
         stderr: stderr.bytes,
     })
@@ -269,28 +269,6 @@ impl<'a> Capture<'a> {
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
-}
-
-/// Returns a signal's name without `SIG`, or its number where it has none that people know.
-fn signal_name(signal: i32) -> String {
-    let name = match signal {
-        1 => "HUP",
-        2 => "INT",
-        3 => "QUIT",
-        4 => "ILL",
-        6 => "ABRT",
-        7 => "BUS",
-        8 => "FPE",
-        9 => "KILL",
-        11 => "SEGV",
-        13 => "PIPE",
-        14 => "ALRM",
-        15 => "TERM",
-        24 => "XCPU",
-        25 => "XFSZ",
-        other => return other.to_string(),
-    };
-    name.to_owned()
 }
 
 /// The process's entry among the build's resources, struck out when the process is gone.
