@@ -235,13 +235,18 @@ function flow.apply(machine, provisioner, ...)
 end
 
 -- artifact:boot: a throwaway machine under one step, gone whatever its test does.
-function flow.boot(launch, test)
-  return flow.step("smoke test", function()
-    local machine = launch()
+function flow.boot(artifact, options, test)
+  if test == nil then
+    options, test = nil, options
+  end
+  expect_function(test, "artifact:boot(test)", 2)
+  flow.step("smoke test", function()
+    local machine = native.boot_artifact(artifact, options)
     local results = pack(trampoline(test, machine))
     machine:destroy()
     return settle(unpack(results, 1, results.n))
   end)
+  return artifact
 end
 
 return { trampoline = trampoline, flow = flow }

@@ -13,7 +13,7 @@ use super::{pipe, tree};
 use crate::engine::{Command, Communicator, ExitStatus, FileMeta, Line, OutputSink, Sink, Source};
 use crate::error::{Error, Kind, Result, io_error};
 use crate::host::atomic::Pending;
-use crate::host::process::Process;
+use crate::host::process::{self, Process};
 use crate::ui::event::Counter;
 
 /// How long output may go on after the command itself has ended (something it left in the background holds it).

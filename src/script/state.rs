@@ -49,6 +49,11 @@ pub fn of(lua: &Lua) -> mlua::Result<Rc<State>> {
         .ok_or_else(|| mlua::Error::runtime("rimg's runtime is not set up"))
 }
 
+/// Returns a function of the prelude's control flow.
+pub fn flow(lua: &Lua, name: &str) -> mlua::Result<Function> {
+    of(lua)?.flow.get().ok_or_else(|| mlua::Error::runtime("the prelude is not loaded"))?.get(name)
+}
+
 impl State {
     /// Returns the surroundings of the code that runs now; the main chunk's outside of any build.
     pub fn current(&self) -> BuildCx {

@@ -443,3 +443,16 @@ fn a_script_that_fails_after_it_touched_the_world_is_a_failed_run() {
         assert_eq!(ran.outcome, Outcome::ScriptError, "{line}");
     }
 }
+
+#[test]
+fn an_error_in_a_provisioner_is_at_its_own_line() {
+    let source = "local rimg = require 'rimg'\nlocal vm = rimg.localhost {}\nvm:apply(function(vm, x)\n  local y = x.no.such\nend, {})\n";
+    let ran = script(source).run();
+    assert_eq!(ran.error().location.as_deref(), Some("build.lua:4"), "{:?}", ran.error());
+    let source = "local rimg = require 'rimg'\nlocal image = rimg.qemu({}):finish {}\nimage:boot(function(test)\n  error 'broken'\nend)\n";
+    let ran = script(&source.replace("qemu({})", "qemu({ source_image = 'x' })"))
+        .file("x", "")
+        .with(|o| o.mode = Mode::Check)
+        .run();
+    assert_eq!(ran.error().location.as_deref(), Some("build.lua:4"), "{:?}", ran.error());
+}

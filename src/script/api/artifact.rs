@@ -1,12 +1,12 @@
 //! The artifact object, and `rimg.artifact`.
 
-use mlua::{AnyUserData, Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
+use mlua::{AnyUserData, Lua, Table, UserData, UserDataFields, UserDataMethods, UserDataRef, Value};
 
 use crate::artifact;
 use crate::builder;
 use crate::engine::{Artifact, BuildCx, Value as Data};
 use crate::error::{Error, Kind, Result};
-use crate::script::error::{IntoLuaResult, argument_error};
+use crate::script::error::IntoLuaResult;
 use crate::script::runtime::unknown_name;
 use crate::script::state;
 use crate::script::value::{self, VALUE_METHOD};
@@ -73,6 +73,8 @@ impl UserData for ArtifactHandle {
         fields.add_field_method_get("kind", |_, this| Ok(this.artifact.kind.clone()));
         fields.add_field_method_get("builder", |_, this| Ok(this.artifact.builder.clone()));
         fields.add_field_method_get("build", |_, this| Ok(this.artifact.build.clone()));
+        // A function of the prelude's: the test it calls is on the stack that an error shows.
+        fields.add_field_function_get("boot", |lua, _| state::flow(lua, "boot"));
         fields.add_field_method_get("path", |_, this| {
             Ok(this.artifact.image_path().map(|path| path.display().to_string()))
         });
@@ -111,10 +113,6 @@ impl UserData for ArtifactHandle {
             let (artifact, cx) = (handle.artifact.clone(), surroundings(&lua)?);
             artifact::files::destroy(&artifact, &cx).await.into_lua_result()
         });
-        methods.add_async_method("boot", async |lua, handle, args: MultiValue| {
-            let handle: ArtifactHandle = handle.clone();
-            boot(lua, handle, args).await
-        });
         methods.add_meta_method(VALUE_METHOD, |lua, this, ()| {
             let json = serde_json::to_value(&this.artifact).map_err(mlua::Error::external)?;
             value::json_to_lua(lua, &json)
@@ -130,23 +128,12 @@ impl UserData for ArtifactHandle {
     }
 }
 
-/// `artifact:boot([options,] fn)`: runs `fn` on a throwaway machine made from the artifact, which stays as it is.
-async fn boot(lua: Lua, handle: ArtifactHandle, args: MultiValue) -> mlua::Result<ArtifactHandle> {
-    let mut args = args.into_iter();
-    let (options, body) = match (args.next(), args.next()) {
-        (Some(Value::Function(body)), None | Some(Value::Nil)) => (Data::Map(Vec::new()), body),
-        (Some(options @ Value::Table(_)), Some(Value::Function(body))) => (value::from_lua(&options), body),
-        _ => return Err(argument_error("artifact:boot", "expected boot(function) or boot(options, function)")),
-    };
+/// Launches a throwaway machine from an artifact, which stays as it is; the native half of `artifact:boot`.
+pub async fn boot(lua: Lua, (handle, over): (UserDataRef<ArtifactHandle>, Value)) -> mlua::Result<AnyUserData> {
+    let handle: ArtifactHandle = handle.clone();
     surroundings(&lua)?;
-    let (entry, options) = boot_options(&handle, options).into_lua_result()?;
-    let launch = lua.create_async_function(move |lua, ()| {
-        let options = options.clone();
-        async move { super::builders::launch(&lua, entry, options).await }
-    })?;
-    let flow = state::of(&lua)?.flow.get().cloned().ok_or_else(|| mlua::Error::runtime("the prelude is not loaded"))?;
-    flow.get::<mlua::Function>("boot")?.call_async::<()>((launch, body)).await?;
-    Ok(handle)
+    let (entry, options) = boot_options(&handle, arguments(over)).into_lua_result()?;
+    super::builders::launch(&lua, entry, options).await
 }
 
 /// Finds the builder that can boot an artifact, and its options: the origin's, adapted, with the script's over them.

@@ -17,7 +17,7 @@ use super::current::current;
 use crate::engine::options::{Blob, EnvChanges};
 use crate::engine::{BuildCx, ResourceId, Resources, Seconds};
 use crate::error::{Error, Kind, Result};
-use crate::host::process::Process;
+use crate::host::process::{self, Process};
 use crate::script::error::{argument_error, lua_error};
 use crate::script::value::{bytes, decode_table, wrong_type};
 use crate::ui::event::Unit;

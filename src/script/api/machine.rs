@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mlua::{Lua, MultiValue, UserData, UserDataFields, UserDataMethods, Value};
+use mlua::{Lua, UserData, UserDataFields, UserDataMethods, Value};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -84,6 +84,8 @@ fn answer<T: serde::Serialize>(lua: &Lua, result: &T) -> mlua::Result<Value> {
 
 impl UserData for MachineHandle {
     fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
+        // A function of the prelude's: the provisioner it calls is on the stack that an error shows.
+        fields.add_field_function_get("apply", |lua, _| state::flow(lua, "apply"));
         fields.add_field_method_get("name", |_, this| Ok(this.session.name().to_owned()));
         fields.add_field_method_get("host", |_, this| {
             Ok(this.session.machine().and_then(|machine| machine.address()).map(|(host, _)| host))
@@ -116,11 +118,6 @@ impl UserData for MachineHandle {
             let options = super::builders::options(args);
             let options = provisioner::breakpoint::BreakpointOptions::from_value(options).into_lua_result()?;
             provisioner::breakpoint::breakpoint(&session, options).await.into_lua_result()
-        });
-        methods.add_async_function("apply", async |lua: Lua, args: MultiValue| {
-            let flow = state::of(&lua)?.flow.get().cloned();
-            let flow = flow.ok_or_else(|| mlua::Error::runtime("the prelude is not loaded"))?;
-            flow.get::<mlua::Function>("apply")?.call_async::<MultiValue>(args).await
         });
         methods.add_meta_method("__tostring", |_, this, ()| Ok(format!("machine {}", this.session.name())));
         methods.add_meta_method("__index", |_, _, name: String| -> mlua::Result<Value> {
