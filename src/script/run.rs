@@ -119,7 +119,6 @@ async fn execute(state: Rc<State>, options: RunOptions, source: String) -> (Outc
         Ok(chunk) => state.main.clone().enter(builds::call(&lua, &state, &state.main, None, chunk)).await.map(|_| ()),
         Err(error) => Err(report::of_error(&state, &error)),
     };
-    let ran_something = state.main_worked.get() || state.acted.get() || !state.tasks.borrow().is_empty();
     if let Err(failure) = &result
         && !state.main.scope.is_cancelled()
     {
@@ -141,7 +140,7 @@ async fn execute(state: Rc<State>, options: RunOptions, source: String) -> (Outc
     let outcome = match any_failed {
         false => Outcome::Done,
         true if state.scope.is_cancelled() => Outcome::Cancelled,
-        true if !ran_something || state.settings.mode != Mode::Live => Outcome::ScriptError,
+        true if !ran_something(&state) || state.settings.mode != Mode::Live => Outcome::ScriptError,
         true => Outcome::Failed,
     };
     let inspection = Inspection {
@@ -153,6 +152,15 @@ async fn execute(state: Rc<State>, options: RunOptions, source: String) -> (Outc
         },
     };
     (outcome, inspection)
+}
+
+/// Tells whether anything was begun: a machine, a program, or a build that got further than a wrong option.
+fn ran_something(state: &State) -> bool {
+    let got_further = |build: &Rc<builds::Build>| match build.error() {
+        Some(error) => !matches!(error.kind(), Kind::Option | Kind::Usage),
+        None => !build.is_deferred(),
+    };
+    state.main_worked.get() || state.acted.get() || state.builds.borrow().iter().any(got_further)
 }
 
 /// Waits for every build, those included that builds start while they are waited for.

@@ -62,6 +62,7 @@ impl State {
 
     /// Writes down that work is about to be done; the main chunk becomes a build by it.
     pub fn begin_work(&self) {
+        self.acted.set(true);
         if self.current().build == self.main.build && !self.main_worked.replace(true) {
             self.ui.emit(crate::ui::Event::BuildStarted { build: self.main.build.to_string() });
         }

@@ -276,6 +276,14 @@ fn an_option_error_names_the_line_and_the_nearest_option() {
 }
 
 #[test]
+fn a_wrong_option_in_a_build_is_an_error_before_anything_ran() {
+    let wrong = "local rimg = require 'rimg'\nrimg.build('b', function() rimg.retry({ attempt = 1 }, print) end)\n";
+    assert_eq!(script(wrong).run().outcome, Outcome::ScriptError);
+    let after = wrong.replace("rimg.retry", "rimg.exec 'true' rimg.retry");
+    assert_eq!(script(&after).run().outcome, Outcome::Failed);
+}
+
+#[test]
 fn waiting_inside_a_sort_is_explained() {
     let ran =
         script("local rimg = require 'rimg'\ntable.sort({3,2,1}, function(a, b) rimg.sleep(0.01) return a < b end)\n")
