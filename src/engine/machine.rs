@@ -32,6 +32,12 @@ pub trait Builder: Send + Sync {
     /// Checks all that can be known without touching anything but files on this host; returns warnings.
     fn validate(&self, cx: &BuildCx) -> Result<Vec<String>>;
 
+    /// Checks what `capture` is going to be asked for, while the machine still runs: a wrong format or an output that
+    /// exists must not be found out after the machine is gone.
+    fn check_capture(&self, _spec: &CaptureSpec, _cx: &BuildCx) -> Result<()> {
+        Ok(())
+    }
+
     /// Makes and starts a machine. It need not be reachable yet: `connect` waits for that. Everything it makes is
     /// entered in `cx.resources` first.
     async fn launch(&self, cx: &BuildCx) -> Result<Arc<dyn Machine>>;
@@ -96,12 +102,6 @@ pub trait Machine: Send + Sync {
     /// Shuts the machine down and waits until it is off: by `command` over `communicator` where given, else by the
     /// platform's power button.
     async fn shutdown(&self, request: Shutdown<'_>, cx: &BuildCx) -> Result<()>;
-
-    /// Checks what `capture` is going to be asked for, while the machine still runs: a wrong format or an output that
-    /// exists must not be found out after the machine is gone.
-    fn check_capture(&self, _spec: &CaptureSpec, _cx: &BuildCx) -> Result<()> {
-        Ok(())
-    }
 
     /// Makes the artifact from the machine, which is off.
     async fn capture(&self, spec: &CaptureSpec, cx: &BuildCx) -> Result<Artifact>;

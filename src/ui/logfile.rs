@@ -75,10 +75,10 @@ mod tests {
             play(&mut LogFile::open(&path).unwrap(), sample());
         }
         let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(text.matches("rimg 0.1.0: run /work/build.lua\n").count(), 2, "{text}");
+        assert_eq!(text.matches("rimg 0.1.0: run /srv/build.lua\n").count(), 2, "{text}");
         assert!(text.lines().all(|line| line.starts_with("2")), "{text}");
         assert!(text.contains("Z db |   hint: look at the guest's network\n"), "{text}");
         assert!(text.contains("Z run failed after 15.0 s\n"), "{text}");
-        assert!(text.contains("sha256 abc123 /work/out/web.qcow2\n"), "{text}");
+        assert!(text.contains("sha256 abc123 /srv/out/web.qcow2\n"), "{text}");
     }
 }

@@ -104,7 +104,7 @@ mod tests {
         let buffer = Buffer::default();
         play(&mut Plain::new(buffer.clone(), false, false), sample());
         let expected = "\
-rimg 0.1.0: run /work/build.lua
+rimg 0.1.0: run /srv/build.lua
 web | build started
 db | build started
 web | install:
@@ -116,7 +116,7 @@ db | upload /etc/app.conf (0.01 s)
 web | install (2.0 s)
 db | warning: slow mirror
 web | artifact: qemu image
-web |     /work/out/web.qcow2 (460 MiB)
+web |     /srv/out/web.qcow2 (460 MiB)
 web | build finished in 12.3 s
 db | build failed after 3.2 s: web: `apt-get update` ended with status 100
 cache | build left out (--only, --except)

@@ -313,7 +313,7 @@ Builds
 
 Artifacts
   web: qemu image
-    /work/out/web.qcow2  460 MiB
+    /srv/out/web.qcow2  460 MiB
       sha256:abc123
 
 Steps

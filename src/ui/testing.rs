@@ -40,7 +40,7 @@ pub fn sample() -> Vec<Event> {
     let (web, db) = (|| "web".to_owned(), || "db".to_owned());
     let output = |stream, line: &str| Event::Output { build: web(), machine: web(), stream, line: line.into() };
     vec![
-        Event::RunStarted { version: "0.1.0", script: "/work/build.lua".into(), mode: "run" },
+        Event::RunStarted { version: "0.1.0", script: "/srv/build.lua".into(), mode: "run" },
         Event::BuildStarted { build: web() },
         Event::BuildStarted { build: db() },
         Event::StepStarted { build: web(), id: 1, parent: None, name: "install".into() },
@@ -90,7 +90,7 @@ pub fn sample() -> Vec<Event> {
             kind: "image".into(),
             builder: "qemu".into(),
             files: vec![ArtifactFile {
-                path: "/work/out/web.qcow2".into(),
+                path: "/srv/out/web.qcow2".into(),
                 size: 460 << 20,
                 digests: vec![("sha256".into(), "abc123".into())],
             }],

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rimg::engine::options::Value;
-use rimg::engine::{CaptureSpec, Health, Machine};
+use rimg::engine::{Builder, CaptureSpec, Health, Machine};
 use rimg::error::{Error, Kind};
 
 use crate::support::build::TestBuild;
@@ -73,11 +73,15 @@ impl Bench {
     }
 }
 
-async fn launch(build: &TestBuild, entries: &[(&str, Value)]) -> Result<Arc<dyn Machine>, Error> {
+fn builder(entries: &[(&str, Value)]) -> Result<Arc<dyn Builder>, Error> {
     let mut all = vec![("accelerator", text("tcg")), ("memory", Value::Int(64)), ("cpus", Value::Int(1))];
     all.retain(|(name, _)| !entries.iter().any(|(given, _)| given == name));
     all.extend(entries.iter().cloned());
-    let builder = rimg::builder::qemu::decode(map(&all))?;
+    rimg::builder::qemu::decode(map(&all))
+}
+
+async fn launch(build: &TestBuild, entries: &[(&str, Value)]) -> Result<Arc<dyn Machine>, Error> {
+    let builder = builder(entries)?;
     builder.validate(&build.cx)?;
     builder.launch(&build.cx).await
 }
@@ -195,7 +199,7 @@ async fn captured(
     spec: &CaptureSpec,
 ) -> Result<rimg::engine::Artifact, Error> {
     let machine = launch(build, entries).await?;
-    machine.check_capture(spec, &build.cx)?;
+    builder(entries)?.check_capture(spec, &build.cx)?;
     let request = rimg::engine::machine::Shutdown { command: None, communicator: None, timeout: None };
     machine.shutdown(request, &build.cx).await?;
     let artifact = machine.capture(spec, &build.cx).await;

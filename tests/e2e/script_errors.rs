@@ -370,3 +370,13 @@ rimg.build("web", function()
     let scripts = 1;
     assert_eq!(files(sandbox.path()).len(), before + scripts, "{:?}", files(sandbox.path()));
 }
+
+#[test]
+fn a_check_finds_what_finish_cannot_make() {
+    let sandbox = Sandbox::new();
+    sandbox.write("disk.img", "");
+    let source = "local rimg = require \"rimg\"\nlocal vm = rimg.qemu { source_image = \"disk.img\" }\nvm:finish { format = \"qcow3\" }\n";
+    sandbox.write("build.lua", source);
+    let run = sandbox.rimg(["check", "build.lua"]).expect_code(2);
+    run.expect_errors(&["option `format`", "qcow3", "--> build.lua:3"]);
+}

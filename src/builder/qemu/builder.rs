@@ -8,6 +8,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::accelerator;
+use super::capture;
 use super::connect;
 use super::disk;
 use super::machine::QemuMachine;
@@ -16,7 +17,7 @@ use super::supervisor::{self, Shared};
 use super::tail::Tail;
 use crate::communicator::ssh::SshOptions;
 use crate::engine::options::{OptionError, decode_split, fields};
-use crate::engine::{Artifact, BuildCx, Builder, Health, Machine, Value};
+use crate::engine::{Artifact, BuildCx, Builder, CaptureSpec, Health, Machine, Value};
 use crate::error::{Context, Error, Kind, Result, io_error};
 
 /// Makes QEMU machines from one set of options.
@@ -55,6 +56,10 @@ pub fn boot_options(value: Value, artifact: &Artifact) -> Result<Value> {
 impl Builder for QemuBuilder {
     fn kind(&self) -> &'static str {
         "qemu"
+    }
+
+    fn check_capture(&self, spec: &CaptureSpec, cx: &BuildCx) -> Result<()> {
+        capture::Target::of(&self.options, spec, cx).map(drop)
     }
 
     fn validate(&self, cx: &BuildCx) -> Result<Vec<String>> {

@@ -119,10 +119,6 @@ impl Machine for QemuMachine {
         capture::capture(&self.shared, spec, cx).await
     }
 
-    fn check_capture(&self, spec: &CaptureSpec, cx: &BuildCx) -> Result<()> {
-        capture::Target::of(&self.shared.options, spec, cx).map(drop)
-    }
-
     async fn destroy(&self) -> Result<()> {
         self.cx.resources.release(self.resource).await
     }

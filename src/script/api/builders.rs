@@ -20,7 +20,7 @@ pub async fn launch(lua: &Lua, entry: &'static Entry, options: Data) -> mlua::Re
     builder.validate(&state.current()).map_err(named).into_lua_result()?;
     state.begin_work();
     state.pretended.set(!state.settings.is_live());
-    let session = Session::launch(builder.as_ref(), state.current()).await.into_lua_result()?;
+    let session = Session::launch(builder, state.current()).await.into_lua_result()?;
     lua.create_userdata(MachineHandle::new(session, Some(Origin { builder: entry, options })))
 }
 
