@@ -11,6 +11,7 @@
 
 mod artifact;
 mod cli;
+mod cloud_init;
 mod communicator;
 mod debian;
 mod download;

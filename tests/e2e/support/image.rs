@@ -1,4 +1,4 @@
-//! The one guest system of the tests: a small Debian, made by rimg itself once and kept in the target folder.
+//! The guest systems of the tests: small Debians, made by rimg itself once and kept in the target folder.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,22 +17,36 @@ local image = require("std.debian").bootstrap {
 rimg.fs.write("path", image.path)
 "#;
 
+/// Lets nobody in until cloud-init has read a seed.
+const CLOUD_SCRIPT: &str = r#"local rimg = require "rimg"
+local image = require("std.debian").bootstrap {
+  hostname = "cloud", kernel_parameters = "quiet", packages = { "cloud-init" }, max_age = 30 * 24 * 3600,
+}
+rimg.fs.write("path", image.path)
+"#;
+
 /// Returns the image, to be used as `source_image` and never written to; none where it cannot be made or booted.
 pub fn guest() -> Option<PathBuf> {
     static IMAGE: OnceLock<Option<PathBuf>> = OnceLock::new();
-    IMAGE.get_or_init(make).clone()
+    IMAGE.get_or_init(|| make("guest", SCRIPT)).clone()
 }
 
-fn make() -> Option<PathBuf> {
+/// Returns an image like it that has cloud-init and no users.
+pub fn cloud_guest() -> Option<PathBuf> {
+    static IMAGE: OnceLock<Option<PathBuf>> = OnceLock::new();
+    IMAGE.get_or_init(|| make("cloud-guest", CLOUD_SCRIPT)).clone()
+}
+
+fn make(name: &str, script: &str) -> Option<PathBuf> {
     if !["mmdebstrap", "qemu-system-x86_64", "qemu-img"].into_iter().all(has) {
         return None;
     }
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guest");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&folder).unwrap();
     // Another run of the tests may be at it.
     let lock = std::fs::File::create(folder.join("lock")).unwrap();
     lock.lock().unwrap();
-    std::fs::write(folder.join("build.lua"), SCRIPT).unwrap();
+    std::fs::write(folder.join("build.lua"), script).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_rimg"));
     command.args(["run", "build.lua"]).current_dir(&folder).stdin(Stdio::null());
     command.env("RIMG_CACHE_DIR", folder.join("cache")).env("RIMG_STATE_DIR", folder.join("state"));
