@@ -15,7 +15,7 @@ local rimg = {}
 ---@field memory rimg.Size? Memory, `"2G"`; a bare number counts mebibytes. Default `"1G"`.
 ---@field disk_size rimg.Size? What the disk is enlarged to. Default: the image's own size.
 ---@field machine_type string? QEMU's machine type: `pc`, `q35`, … Default `pc`, and `virt` on ARM and RISC-V.
----@field cpu_model string? QEMU's processor model. Default `host`, or `max` when emulating.
+---@field cpu_model string? QEMU's processor model. Default `host`, or `max` (on x86-64 without la57) when emulating.
 ---@field net_device string? The network card's model. Default `virtio-net`.
 ---@field disk_interface ("virtio"|"virtio-scsi"|"ide"|"sata"|"scsi")? How the disk is attached. Default `virtio`.
 ---@field disk_cache ("unsafe"|"writeback"|"writethrough"|"none"|"directsync")? QEMU's cache mode for the disk. Default `unsafe`: a build that the host's crash interrupts starts over anyway.

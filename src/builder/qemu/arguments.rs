@@ -230,7 +230,7 @@ mod tests {
         assert!(drives[1].starts_with("file=/w/seed.iso"));
         assert_eq!(values(&arguments, "-netdev"), ["user,id=user.0,hostfwd=tcp:127.0.0.1:40022-:22"]);
         assert!(values(&arguments, "-device").contains(&"virtio-net-pci,netdev=user.0,romfile="));
-        assert_eq!(values(&arguments, "-cpu"), ["max"]);
+        assert_eq!(values(&arguments, "-cpu"), ["max,la57=off"]);
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub struct QemuOptions {
     pub disk_size: Option<Bytes>,
     /// QEMU's machine type. Default `pc`; `virt` on ARM.
     pub machine_type: Option<String>,
-    /// QEMU's processor model. Default `host`, or `max` when emulating.
+    /// QEMU's processor model. Default `host`, or `max` (on x86-64 without la57) when emulating.
     pub cpu_model: Option<String>,
     /// The network card's model. Default `virtio-net`.
     pub net_device: Option<String>,
