@@ -121,7 +121,8 @@ pub enum Event {
         ok: bool,
         seconds: f64,
     },
-    /// One operation on one machine; `kind` is `run`, `upload`, …, `title` says it in one short line.
+    /// One operation on one machine, or on an artifact with an empty `machine`; `kind` is `run`, `upload`, …, `title` says
+    /// it in one short line.
     OperationStarted {
         build: String,
         id: u64,
