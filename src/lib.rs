@@ -12,7 +12,9 @@ pub mod engine;
 
 /// How commands and files reach a machine: SSH, local.
 pub mod communicator;
-/// What a machine boots from: downloads and their cache, the cloud-init seed.
+/// What is done at a machine's console: typing, and reading the screen and the serial line.
+pub mod console;
+/// What a machine boots from: downloads and their cache, an HTTP server, images of media, the cloud-init seed.
 pub mod media;
 
 /// Post-processing: checksum, compress, convert, Vagrant box, manifest.

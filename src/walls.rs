@@ -7,7 +7,7 @@ const ROWS: &[&[&str]] = &[
     &["cli"],
     &["script"],
     &["builder", "provisioner", "artifact", "packer"],
-    &["communicator", "media"],
+    &["communicator", "console", "media"],
     &["engine"],
     &["host", "ui"],
     &["error"],

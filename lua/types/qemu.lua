@@ -7,7 +7,7 @@ local rimg = {}
 --- options (`ssh_username`, `ssh_password`, …) stand in the same table. Without `ssh_password`, `ssh_private_key_file`
 --- and `ssh_agent_auth` a temporary key is planted through cloud-init, for `ssh_username` or else a user `rimg` that may
 --- use sudo; the machine's host key is planted too, and so known from the first connection.
----@class rimg.QemuOptions : rimg.SshOptions
+---@class rimg.QemuOptions : rimg.IsoOptions, rimg.BootOptions, rimg.HttpServerOptions, rimg.CdOptions, rimg.FloppyOptions, rimg.SshOptions
 ---@field source_image string|rimg.Artifact The disk image to start from: a path (relative to the script), an `http(s)` URL, or what another build left. Any format that qemu-img reads. Required.
 ---@field source_checksum string? What the image must be: `sha256:…`, `file:URL` of a checksum file, or `none`. Required for a URL.
 ---@field use_backing_file boolean? Whether the disk is an overlay on the image instead of a copy of it. Default `true`.

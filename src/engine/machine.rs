@@ -1,6 +1,6 @@
 //! What a builder makes and what can be asked of it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::artifact::Artifact;
 use super::communicator::Communicator;
+use super::console::Console;
 use super::cx::BuildCx;
 use super::options::Seconds;
 use crate::error::Result;
@@ -116,14 +117,4 @@ pub struct Shutdown<'a> {
     pub command: Option<&'a str>,
     pub communicator: Option<Arc<dyn Communicator>>,
     pub timeout: Option<std::time::Duration>,
-}
-
-/// A machine's keyboard, screen and serial line.
-#[async_trait]
-pub trait Console: Send + Sync {
-    /// Writes a PNG picture of the screen, whole or not at all.
-    async fn screenshot(&self, to: &Path) -> Result<()>;
-
-    /// Returns the last lines of the serial console, oldest first.
-    fn serial_tail(&self, lines: usize) -> Vec<String>;
 }

@@ -2,10 +2,12 @@
 
 pub mod artifact;
 pub mod communicator;
+pub mod console;
 pub mod cx;
 pub mod machine;
 pub mod operation;
 pub mod options;
+pub mod placeholders;
 pub mod quote;
 pub mod resource;
 pub mod schedule;
@@ -15,8 +17,9 @@ pub mod template;
 
 pub use artifact::{Artifact, Digest};
 pub use communicator::{Command, Communicator, ExitStatus, FileMeta, Line, OutputSink, Sink, Source};
+pub use console::{Console, Key, KeyEvent, ScreenText};
 pub use cx::{BuildCx, Mode, Settings};
-pub use machine::{Builder, CaptureSpec, Console, Health, Machine};
+pub use machine::{Builder, CaptureSpec, Health, Machine};
 pub use operation::{Answer, Operation};
 pub use options::{Bytes, OptionError, Seconds, Value};
 pub use resource::{ResourceId, Resources};

@@ -274,7 +274,7 @@ impl Session {
     }
 
     /// Returns the console or an error that says the machine has none.
-    pub fn console(&self) -> Result<&dyn super::machine::Console> {
+    pub fn console(&self) -> Result<&dyn super::console::Console> {
         self.live()?.console().ok_or_else(|| Error::new(Kind::Unsupported, format!("{} has no console", self.name)))
     }
 

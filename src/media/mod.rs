@@ -1,8 +1,17 @@
 //! What a machine boots from.
 
 pub mod cache;
+pub mod cd;
 pub mod checksum;
 pub mod download;
+pub mod floppy;
 pub mod http;
+pub mod http_server;
+pub mod installer;
 pub mod iso;
 pub mod seed;
+
+pub use cd::CdOptions;
+pub use floppy::FloppyOptions;
+pub use http_server::{HttpServer, HttpServerOptions};
+pub use installer::IsoOptions;

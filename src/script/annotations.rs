@@ -12,8 +12,8 @@ use super::api;
 struct Annotations {
     /// `rimg.fs.read`, `Machine:run`.
     functions: BTreeSet<String>,
-    /// Class, its parent, its fields.
-    classes: BTreeMap<String, (Option<String>, BTreeSet<String>)>,
+    /// Class, its parents, its fields.
+    classes: BTreeMap<String, (Vec<String>, BTreeSet<String>)>,
 }
 
 impl Annotations {
@@ -37,11 +37,13 @@ impl Annotations {
             let line = line.trim();
             if let Some(rest) = line.strip_prefix("---@class ") {
                 let rest = rest.trim_start_matches("(exact) ");
-                let (name, parent) = match rest.split_once(':') {
-                    Some((name, parent)) => (name.trim(), parent.split_whitespace().next().map(str::to_owned)),
-                    None => (rest.split_whitespace().next().unwrap(), None),
+                let (name, parents) = match rest.split_once(':') {
+                    Some((name, parents)) => {
+                        (name.trim(), parents.split(',').map(|parent| parent.trim().to_owned()).collect())
+                    }
+                    None => (rest.split_whitespace().next().unwrap(), Vec::new()),
                 };
-                self.classes.entry(name.to_owned()).or_default().0 = parent;
+                self.classes.entry(name.to_owned()).or_default().0 = parents;
                 class = Some(name.to_owned());
             } else if let Some(rest) = line.strip_prefix("---@field ") {
                 let name = rest.split_whitespace().next().unwrap().trim_end_matches('?');
@@ -61,9 +63,9 @@ impl Annotations {
     }
 
     fn fields(&self, class: &str) -> BTreeSet<String> {
-        let Some((parent, own)) = self.classes.get(class) else { panic!("lua/types/ has no class {class}") };
+        let Some((parents, own)) = self.classes.get(class) else { panic!("lua/types/ has no class {class}") };
         let mut fields = own.clone();
-        if let Some(parent) = parent {
+        for parent in parents {
             fields.extend(self.fields(parent));
         }
         fields

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod builds;
+pub mod callbacks;
 pub mod error;
 pub mod loader;
 pub mod report;

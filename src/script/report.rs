@@ -79,7 +79,7 @@ fn report(
 }
 
 /// Turns any error of mlua into ours, with the place its message names.
-fn error_of(error: &mlua::Error) -> (Error, Option<(String, usize)>) {
+pub fn error_of(error: &mlua::Error) -> (Error, Option<(String, usize)>) {
     if let Some(ours) = lua_error::find(error) {
         return (ours.clone(), None);
     }

@@ -6,7 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use mlua::Lua;
+
 use super::builds;
+use super::callbacks;
 use super::report::{self, Failure};
 use super::run_options::{Inspection, Outcome, RunOptions};
 use super::state::State;
@@ -114,10 +117,27 @@ async fn execute(state: Rc<State>, options: RunOptions, source: String) -> (Outc
             return (Outcome::ScriptError, Inspection::default());
         }
     };
-    let shown = loader::shown_name(&state, &std::path::absolute(&options.script).unwrap_or(options.script));
-    let result = match loader::load(&lua, &state, &shown, source) {
-        Ok(chunk) => state.main.clone().enter(builds::call(&lua, &state, &state.main, None, chunk)).await.map(|_| ()),
-        Err(error) => Err(report::of_error(&state, &error)),
+    // Functions among the options are called from elsewhere as long as anything of the script is going on.
+    tokio::select! {
+        biased;
+        never = callbacks::serve(&lua) => match never {},
+        ended = work(&lua, &state, &options, source, started) => ended,
+    }
+}
+
+/// Runs the main chunk and every build to their ends.
+async fn work(
+    lua: &Lua,
+    state: &Rc<State>,
+    options: &RunOptions,
+    source: String,
+    started: Instant,
+) -> (Outcome, Inspection) {
+    let script = std::path::absolute(&options.script).unwrap_or_else(|_| options.script.clone());
+    let shown = loader::shown_name(state, &script);
+    let result = match loader::load(lua, state, &shown, source) {
+        Ok(chunk) => state.main.clone().enter(builds::call(lua, state, &state.main, None, chunk)).await.map(|_| ()),
+        Err(error) => Err(report::of_error(state, &error)),
     };
     if let Err(failure) = &result
         && !state.main.scope.is_cancelled()
@@ -129,9 +149,9 @@ async fn execute(state: Rc<State>, options: RunOptions, source: String) -> (Outc
     if result.is_ok() {
         state.variables.unused().into_iter().for_each(|text| state.ui.warn(text));
     }
-    join_builds(&state).await;
+    join_builds(state).await;
     builds::clean_up(&state.main).await;
-    let failed = finish(&state, result, started);
+    let failed = finish(state, result, started);
     let builds = state.builds.borrow();
     let any_failed = failed || builds.iter().any(|build| build.error().is_some());
     for build in builds.iter().filter(|build| build.is_deferred() && state.settings.mode != Mode::Inspect) {
@@ -140,7 +160,7 @@ async fn execute(state: Rc<State>, options: RunOptions, source: String) -> (Outc
     let outcome = match any_failed {
         false => Outcome::Done,
         true if state.scope.is_cancelled() => Outcome::Cancelled,
-        true if !ran_something(&state) || state.settings.mode != Mode::Live => Outcome::ScriptError,
+        true if !ran_something(state) || state.settings.mode != Mode::Live => Outcome::ScriptError,
         true => Outcome::Failed,
     };
     let inspection = Inspection {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use mlua::Lua;
 use serde::de::DeserializeOwned;
 
+use super::callbacks;
 use super::error::{argument_error, lua_error};
 use crate::engine::Value;
 
@@ -58,7 +59,7 @@ fn convert(value: &mlua::Value, above: &mut Vec<*const std::ffi::c_void>) -> Val
                 _ => Value::Other("userdata"),
             }
         }
-        mlua::Value::Function(_) => Value::Other("function"),
+        mlua::Value::Function(function) => callbacks::make(function).map_or(Value::Other("function"), Value::Function),
         mlua::Value::Thread(_) => Value::Other("thread"),
         mlua::Value::Error(_) => Value::Other("error"),
         _ => Value::Other("userdata"),
@@ -164,6 +165,10 @@ pub fn to_lua_with(lua: &Lua, value: &Value, null: Null) -> mlua::Result<mlua::V
             }
             mlua::Value::Table(table)
         }
+        Value::Function(_) => {
+            let message = "a function that was an option cannot be given back to Lua";
+            return Err(lua_error(crate::error::Error::new(crate::error::Kind::Internal, message)));
+        }
         Value::Other(name) => {
             let message = format!("a {name} cannot be given to Lua");
             return Err(lua_error(crate::error::Error::new(crate::error::Kind::Internal, message)));
@@ -201,6 +206,7 @@ pub fn to_json(value: &Value) -> Result<serde_json::Value, String> {
             });
             serde_json::Value::Object(entries.collect::<Result<_, _>>()?)
         }
+        Value::Function(_) => return Err("a function cannot be encoded".into()),
         Value::Other(name) => return Err(format!("a {name} cannot be encoded")),
     })
 }

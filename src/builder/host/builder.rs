@@ -8,7 +8,7 @@ use super::machine::HostMachine;
 use super::options::HostOptions;
 use crate::builder::Entry;
 use crate::communicator::ssh::{SshOptions, Target};
-use crate::engine::options::{decode_split, fields};
+use crate::engine::options::{OptionTable, fields};
 use crate::engine::{BuildCx, Builder, Machine};
 use crate::error::{Error, Kind, Result};
 
@@ -23,8 +23,8 @@ pub const ENTRY: Entry = Entry {
     },
     boot_options: None,
     decode: |value| {
-        let (options, ssh) = decode_split("rimg.host", value)?;
-        Ok(Arc::new(HostBuilder { options, ssh }))
+        let mut table = OptionTable::new("rimg.host", value)?;
+        Ok(Arc::new(HostBuilder { ssh: table.take()?, options: table.rest()? }))
     },
 };
 

@@ -16,26 +16,51 @@ use super::options::QemuOptions;
 use super::supervisor::{self, Shared};
 use super::tail::Tail;
 use crate::communicator::ssh::SshOptions;
-use crate::engine::options::{OptionError, decode_split, fields};
+use crate::console::BootOptions;
+use crate::engine::options::{OptionError, OptionTable, fields};
 use crate::engine::{Artifact, BuildCx, Builder, CaptureSpec, Health, Machine, Value};
 use crate::error::{Context, Error, Kind, Result, io_error};
+use crate::media::{CdOptions, FloppyOptions, HttpServerOptions, IsoOptions};
 
 /// Makes QEMU machines from one set of options.
 pub struct QemuBuilder {
     pub options: QemuOptions,
+    pub iso: IsoOptions,
+    pub boot: BootOptions,
+    pub http: HttpServerOptions,
+    pub cd: CdOptions,
+    pub floppy: FloppyOptions,
     pub ssh: SshOptions,
 }
 
 /// Decodes the option table of `rimg.qemu`.
 pub fn decode(value: Value) -> Result<Arc<dyn Builder>> {
-    let (options, ssh) = decode_split::<QemuOptions, SshOptions>("rimg.qemu", value)?;
-    Ok(Arc::new(QemuBuilder { options, ssh }))
+    let mut table = OptionTable::new("rimg.qemu", value)?;
+    Ok(Arc::new(QemuBuilder {
+        iso: table.take()?,
+        boot: table.take()?,
+        http: table.take()?,
+        cd: table.take()?,
+        floppy: table.take()?,
+        ssh: table.take()?,
+        options: table.rest()?,
+    }))
 }
 
 /// Lists the options of `rimg.qemu`.
 pub fn field_names() -> &'static [&'static str] {
-    static FIELDS: LazyLock<Vec<&'static str>> =
-        LazyLock::new(|| [fields::<QemuOptions>(), fields::<SshOptions>()].concat());
+    static FIELDS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+        [
+            fields::<QemuOptions>(),
+            fields::<IsoOptions>(),
+            fields::<BootOptions>(),
+            fields::<HttpServerOptions>(),
+            fields::<CdOptions>(),
+            fields::<FloppyOptions>(),
+            fields::<SshOptions>(),
+        ]
+        .concat()
+    });
     &FIELDS
 }
 

@@ -13,7 +13,8 @@ use super::supervisor::Shared;
 use super::{capture, console};
 use crate::engine::machine::Shutdown;
 use crate::engine::{
-    Artifact, BuildCx, CaptureSpec, Command, Communicator, Console, Health, Machine, OutputSink, ResourceId,
+    Artifact, BuildCx, CaptureSpec, Command, Communicator, Console, Health, KeyEvent, Machine, OutputSink, ResourceId,
+    ScreenText,
 };
 use crate::error::{Error, Kind, Result};
 
@@ -212,6 +213,18 @@ impl OutputSink for Words {
 
 #[async_trait]
 impl Console for QemuMachine {
+    async fn press(&self, _events: &[KeyEvent]) -> Result<()> {
+        Err(Error::new(Kind::Unsupported, "this machine has no keyboard yet"))
+    }
+
+    async fn screen_text(&self) -> Result<ScreenText> {
+        Err(Error::new(Kind::Unsupported, "this machine's screen cannot be read yet"))
+    }
+
+    fn serial_since(&self, _from: u64) -> Result<(String, u64)> {
+        Err(Error::new(Kind::Unsupported, "this machine's serial console cannot be read yet"))
+    }
+
     async fn screenshot(&self, to: &Path) -> Result<()> {
         console::screenshot(&self.shared.qmp()?, &self.shared.dir, to).await
     }

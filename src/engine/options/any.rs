@@ -1,56 +1,42 @@
 //! Values of any type.
 
+use std::cell::RefCell;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use super::Value;
 
-/// Any value, kept as it is.
+/// Any value, kept as it is; functions too.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Any(pub Value);
+
+/// The newtype name by which [`Any`] asks the deserializer for the value itself.
+pub(super) const NAME: &str = "$rimg::Any";
+
+thread_local! {
+    /// Serde has no form for a function, so the value goes past it, within one call.
+    static HANDED: RefCell<Option<Value>> = const { RefCell::new(None) };
+}
+
+/// Leaves a value for the [`Any`] that asked for it.
+pub(super) fn hand_over(value: Value) {
+    HANDED.with_borrow_mut(|handed| *handed = Some(value));
+}
 
 impl<'de> Deserialize<'de> for Any {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Any, D::Error> {
         struct V;
-        impl<'de> Visitor<'de> for V {
+        impl Visitor<'_> for V {
             type Value = Any;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("plain data")
+                f.write_str("an option's value")
             }
-            fn visit_unit<E>(self) -> Result<Any, E> {
-                Ok(Any(Value::Nil))
-            }
-            fn visit_bool<E>(self, b: bool) -> Result<Any, E> {
-                Ok(Any(Value::Bool(b)))
-            }
-            fn visit_i64<E>(self, n: i64) -> Result<Any, E> {
-                Ok(Any(Value::Int(n)))
-            }
-            fn visit_f64<E>(self, n: f64) -> Result<Any, E> {
-                Ok(Any(Value::Float(n)))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Any, E> {
-                Ok(Any(Value::Str(text.to_owned())))
-            }
-            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Any, E> {
-                Ok(Any(Value::Bytes(bytes)))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Any, A::Error> {
-                let mut list = Vec::new();
-                while let Some(Any(item)) = items.next_element()? {
-                    list.push(item);
-                }
-                Ok(Any(Value::List(list)))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Any, A::Error> {
-                let mut map = Vec::new();
-                while let Some((name, Any(item))) = entries.next_entry()? {
-                    map.push((name, item));
-                }
-                Ok(Any(Value::Map(map)))
+            fn visit_unit<E: Error>(self) -> Result<Any, E> {
+                let handed = HANDED.with_borrow_mut(Option::take);
+                handed.map(Any).ok_or_else(|| E::custom("only an option table can be decoded to this"))
             }
         }
-        deserializer.deserialize_any(V)
+        deserializer.deserialize_newtype_struct(NAME, V)
     }
 }

@@ -2,35 +2,13 @@
 
 use serde::de::DeserializeOwned;
 
+use super::Value;
 use super::deserializer::ValueDeserializer;
-use super::{OptionError, Value, did_you_mean, fields};
 use crate::error::Error;
 
 /// Decodes an option table; `of` is whose options they are, for the error.
 pub fn decode<T: DeserializeOwned>(of: &str, value: Value) -> Result<T, Error> {
     T::deserialize(ValueDeserializer(value)).map_err(|e| e.into_error(of))
-}
-
-/// Decodes one option table into two structs: names of `B` go to `B`, all others to `A`. For option groups that many
-/// builders share, such as `ssh_…`.
-pub fn decode_split<A: DeserializeOwned, B: DeserializeOwned>(of: &str, value: Value) -> Result<(A, B), Error> {
-    let entries = match value {
-        Value::Map(entries) => entries,
-        Value::List(items) if items.is_empty() => Vec::new(),
-        other => {
-            let message = format!("expected a table of options, found {}", other.describe());
-            return Err(OptionError::new(message).into_error(of));
-        }
-    };
-    let (of_a, of_b) = (fields::<A>(), fields::<B>());
-    if let Some((name, _)) = entries.iter().find(|(name, _)| ![of_a, of_b].concat().contains(&name.as_str())) {
-        let all: Vec<&str> = of_a.iter().chain(of_b).copied().collect();
-        let hint = did_you_mean(name, &all).unwrap_or_else(|| format!("the options are: {}", all.join(", ")));
-        let error = OptionError::new("there is no such option").under(name).hint(hint);
-        return Err(error.into_error(of));
-    }
-    let (for_b, for_a) = entries.into_iter().partition(|(name, _)| of_b.contains(&name.as_str()));
-    Ok((decode(of, Value::Map(for_a))?, decode(of, Value::Map(for_b))?))
 }
 
 #[cfg(test)]
@@ -40,7 +18,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::engine::options::{Bytes, Seconds};
+    use crate::engine::options::{Bytes, Seconds, fields};
 
     #[derive(Debug, Default, Deserialize)]
     #[serde(default, deny_unknown_fields)]
@@ -83,17 +61,8 @@ mod tests {
         );
         let (message, _) = error(map(&[("cpus", Value::Str("two".into()))]));
         assert_eq!(message, "rimg.x: option `cpus`: expected a whole number, found the string \"two\"");
-        let (message, _) = error(map(&[("scripts", Value::Other("function"))]));
-        assert_eq!(message, "rimg.x: option `scripts`: expected a list, found a function");
-    }
-
-    #[test]
-    fn a_split_table_still_knows_every_name() {
-        let both = map(&[("size", Value::Int(1)), ("cpus", Value::Int(2))]);
-        let (options, disk): (Options, Disk) = decode_split("x", both).unwrap();
-        assert_eq!((options.cpus, disk.size), (Some(2), Some(Bytes(1 << 20))));
-        let error = decode_split::<Options, Disk>("x", map(&[("sise", Value::Nil)])).unwrap_err();
-        assert_eq!(error.hints(), ["did you mean `size`?"]);
+        let (message, _) = error(map(&[("scripts", Value::Other("thread"))]));
+        assert_eq!(message, "rimg.x: option `scripts`: expected a list, found a thread");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::de::{self, Deserializer, IntoDeserializer, Visitor};
 
-use super::{OptionError, Value};
+use super::{OptionError, Value, any};
 
 /// Gives a value to a struct's `Deserialize`, as lenient as Lua's users are: a whole float is an integer, one string is
 /// a list of one, an empty table is a list or a map.
@@ -53,7 +53,7 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
                 visitor.visit_seq(&mut access)
             }
             Value::Map(entries) => visitor.visit_map(MapAccess { entries: entries.into_iter(), pending: None }),
-            Value::Other(_) => Err(self.mismatch(&visitor)),
+            Value::Function(_) | Value::Other(_) => Err(self.mismatch(&visitor)),
         }
     }
 
@@ -126,7 +126,15 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         self.deserialize_string(visitor)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, OptionError> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, OptionError> {
+        if name == any::NAME {
+            any::hand_over(self.0);
+            return visitor.visit_unit();
+        }
         visitor.visit_newtype_struct(self)
     }
 

@@ -13,7 +13,9 @@ pub enum Value {
     List(Vec<Value>),
     /// In the order given.
     Map(Vec<(String, Value)>),
-    /// Something an option cannot hold, by its name: `function`, `thread`.
+    /// Called when its value is needed.
+    Function(super::Callback),
+    /// Something an option cannot hold, by its name: `thread`, `userdata`.
     Other(&'static str),
 }
 
@@ -30,6 +32,7 @@ impl Value {
             Value::Bytes(_) => "a string that is not UTF-8".into(),
             Value::List(_) => "a list".into(),
             Value::Map(_) => "a table".into(),
+            Value::Function(_) => "a function".into(),
             Value::Other(name) => format!("a {name}"),
         }
     }

@@ -1,0 +1,1 @@
+//! Waiting for text on the serial console or the screen.
