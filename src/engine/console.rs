@@ -1,6 +1,7 @@
 //! A machine's console: keys in, the screen and the serial line out.
 
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 
 use async_trait::async_trait;
 
@@ -46,9 +47,12 @@ pub trait Console: Send + Sync {
     /// Reads the text on the screen, in text mode or painted with a known console font.
     async fn screen_text(&self) -> Result<ScreenText>;
 
-    /// Returns what the machine wrote to its serial console since `from` (bytes since its start), and the offset to go on
-    /// from. Text is lossy UTF-8; escape sequences are kept.
-    fn serial_since(&self, from: u64) -> Result<(String, u64)>;
+    /// Returns what the machine wrote to its serial console since `from` (bytes since its start) or the next part of it, and
+    /// the offset behind it, to go on from. A machine that was started over begins anew: then the bytes are its first.
+    fn serial_since(&self, from: u64) -> Result<(Vec<u8>, u64)>;
+
+    /// Returns the offset in the serial console's bytes up to which expectations have used them up.
+    fn serial_seen(&self) -> &AtomicU64;
 
     /// Returns the last lines of the serial console, oldest first.
     fn serial_tail(&self, lines: usize) -> Vec<String>;

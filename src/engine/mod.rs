@@ -7,6 +7,7 @@ pub mod cx;
 pub mod machine;
 pub mod operation;
 pub mod options;
+pub mod picture;
 pub mod placeholders;
 pub mod quote;
 pub mod resource;

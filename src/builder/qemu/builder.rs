@@ -132,6 +132,7 @@ impl Builder for QemuBuilder {
             disk,
             seed,
             serial: Mutex::new(Tail::new(serial_path.clone())),
+            serial_seen: Default::default(),
             firmware: Mutex::new(Tail::new(dir.join("firmware.log"))),
             serial_path,
             dir: dir.clone(),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::connect::Login;
 use super::supervisor::Shared;
-use super::{capture, console};
+use super::{capture, console, tail};
 use crate::engine::machine::Shutdown;
 use crate::engine::{
     Artifact, BuildCx, CaptureSpec, Command, Communicator, Console, Health, KeyEvent, Machine, OutputSink, ResourceId,
@@ -221,8 +221,12 @@ impl Console for QemuMachine {
         Err(Error::new(Kind::Unsupported, "this machine's screen cannot be read yet"))
     }
 
-    fn serial_since(&self, _from: u64) -> Result<(String, u64)> {
-        Err(Error::new(Kind::Unsupported, "this machine's serial console cannot be read yet"))
+    fn serial_since(&self, from: u64) -> Result<(Vec<u8>, u64)> {
+        tail::piece(&self.shared.serial_path, from)
+    }
+
+    fn serial_seen(&self) -> &AtomicU64 {
+        &self.shared.serial_seen
     }
 
     async fn screenshot(&self, to: &Path) -> Result<()> {

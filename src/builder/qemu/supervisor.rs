@@ -1,7 +1,7 @@
 //! The task that owns a machine's QEMU: starts it, watches it, says of what it died, ends it.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,14 +17,13 @@ use super::emulator::Emulator;
 use super::options::QemuOptions;
 use super::qmp::{Event, Qmp};
 use super::tail::Tail;
-use crate::engine::{BuildCx, Health};
+use crate::engine::{BuildCx, Health, picture};
 use crate::error::{Error, Kind, Result};
 
 /// How often what the guest and its firmware wrote is looked at.
 const LOOK: Duration = Duration::from_millis(150);
 /// A death is reported within a second, with a picture or without.
 const PICTURE_LIMIT: Duration = Duration::from_millis(600);
-const PICTURES_KEPT: usize = 50;
 const PORT_ATTEMPTS: u32 = 8;
 /// Texts of firmware that has found nothing to boot: SeaBIOS's and EDK II's.
 const NOTHING_TO_BOOT: [&str; 2] = ["No bootable device", "No bootable option or device was found"];
@@ -49,6 +48,8 @@ pub struct Shared {
     pub process_id: Mutex<Option<u32>>,
     pub serial: Mutex<Tail>,
     pub firmware: Mutex<Tail>,
+    /// Up to which offset expectations have used up what is on the serial console.
+    pub serial_seen: AtomicU64,
     /// Whether rimg asked the guest to go off.
     pub going_off: AtomicBool,
     /// Whether the guest ever took a command: from then on starting over would lose work.
@@ -367,7 +368,7 @@ async fn obituary(shared: &Shared, why: &str, qmp: Option<&Qmp>, cx: &BuildCx) -
         }
     }
     if let Some(qmp) = qmp {
-        let picture = picture_path(cx);
+        let picture = picture::path(cx);
         let drawn = tokio::time::timeout(PICTURE_LIMIT, console::screenshot(qmp, &shared.dir, &picture)).await;
         match drawn {
             Ok(Ok(())) => text.push_str(&format!("\nthe screen: {}", picture.display())),
@@ -376,21 +377,6 @@ async fn obituary(shared: &Shared, why: &str, qmp: Option<&Qmp>, cx: &BuildCx) -
         }
     }
     text
-}
-
-/// Picks a place for the picture of a dead machine's screen, and makes room for it.
-fn picture_path(cx: &BuildCx) -> PathBuf {
-    let dir = cx.settings.state_dir.join("screenshots");
-    let mut old: Vec<PathBuf> =
-        std::fs::read_dir(&dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    old.sort_by_key(|path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok());
-    for path in old.iter().take(old.len().saturating_sub(PICTURES_KEPT - 1)) {
-        crate::host::atomic::remove(path);
-    }
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-    let build: String = cx.build.chars().map(plain).collect();
-    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%3f");
-    dir.join(format!("{build}-{now}.png"))
 }
 
 #[cfg(test)]

@@ -2,13 +2,38 @@
 
 use std::collections::VecDeque;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Result, io_error};
 
 const KEPT: usize = 200;
 /// A line longer than this is cut; a guest can write anything.
 const MAX_LINE: usize = 1000;
 /// How much is read at once; what a guest writes faster than that is skipped to its end.
 const MAX_READ: u64 = 1 << 20;
+
+/// Returns up to a mebibyte of a growing file from an offset on, and the offset behind it. A file that became shorter is another
+/// one, and read from its beginning; one that is not there is empty.
+pub fn piece(path: &Path, from: u64) -> Result<(Vec<u8>, u64)> {
+    let mut file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((Vec::new(), from)),
+        Err(error) => return Err(io_error("read", path, error)),
+    };
+    let mut bytes = Vec::new();
+    let mut read = || {
+        let length = file.metadata()?.len();
+        let from = if length < from { 0 } else { from };
+        if length > from {
+            file.seek(SeekFrom::Start(from))?;
+            (&mut file).take(MAX_READ).read_to_end(&mut bytes)?;
+        }
+        Ok(from)
+    };
+    let from = read().map_err(|error| io_error("read", path, error))?;
+    let next = from + bytes.len() as u64;
+    Ok((bytes, next))
+}
 
 /// Follows a file and keeps its last lines, without escape sequences and control characters.
 #[derive(Debug)]

@@ -1,1 +1,0 @@
-//! Waiting for text on the serial console or the screen.
