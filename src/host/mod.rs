@@ -1,8 +1,9 @@
-//! This host: processes in groups of their own, private folders, files that appear whole.
+//! This host: processes in groups of their own, private folders, files that appear whole and files that are found.
 
 pub mod atomic;
 pub mod blocking;
 pub mod digest;
 pub mod dirs;
+pub mod glob;
 pub mod process;
 pub mod qemu_img;

@@ -10,11 +10,11 @@ use mlua::{Lua, LuaString, Table};
 use serde::Deserialize;
 
 use super::current::{acts, current};
-use super::glob::glob;
 use super::names::Names;
 use crate::engine::BuildCx;
 use crate::engine::options::FileMode;
 use crate::error::{Error, Kind, Result, io_error};
+use crate::host::glob::glob;
 use crate::host::{atomic, blocking};
 use crate::script::error::{IntoLuaResult, lua_error};
 use crate::script::value::{bytes, decode_table, path, string};

@@ -12,7 +12,6 @@ pub mod exec;
 pub mod flow;
 pub mod fs;
 pub mod git;
-pub mod glob;
 pub mod hash;
 pub mod host;
 pub mod http;
