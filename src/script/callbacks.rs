@@ -106,7 +106,7 @@ async fn answer_call(
             let argument = value::to_lua(lua, &argument)?;
             function.call_async::<mlua::Value>(argument).await
         };
-        result.await.map(|value| value::from_lua(&value)).map_err(|error| report::error_of(&error).0)
+        result.await.map(|value| value::from_lua(&value)).map_err(|error| report::located(&error))
     };
     let called = async {
         match cx {
@@ -131,14 +131,15 @@ mod tests {
         let test = async {
             tokio::task::yield_now().await;
             let function: mlua::Function = lua
-                .load("return function(t) if t.n == 0 then error 'zero' end return { twice = t.n * 2 } end")
+                .load("return function(t) if t.n == 0 then error 'zero' end\n return { twice = t.n * 2 } end")
+                .set_name("@build.lua")
                 .eval()?;
             let callback = make(&function).unwrap();
             let argument = |n| Value::Map(vec![("n".into(), Value::Int(n))]);
             let elsewhere = callback.clone();
             let doubled = tokio::spawn(async move { elsewhere.call(argument(21)).await }).await.unwrap().unwrap();
             assert_eq!(doubled, Value::Map(vec![("twice".into(), Value::Int(42))]));
-            assert!(callback.call(argument(0)).await.unwrap_err().message().contains("zero"));
+            assert_eq!(callback.call(argument(0)).await.unwrap_err().message(), "build.lua:1: zero");
             drop(callback);
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
             EXCHANGE.with_borrow(|exchange| assert!(exchange.as_ref().unwrap().functions.is_empty()));

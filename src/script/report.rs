@@ -78,6 +78,17 @@ fn report(
     }
 }
 
+/// Turns the error of a function that no other code of the script's is waiting for into ours, which names its line.
+pub fn located(error: &mlua::Error) -> Error {
+    let (ours, location) = error_of(error);
+    let traceback = innermost_traceback(error).unwrap_or_default();
+    let location = location.or_else(|| script_frames(&traceback).next());
+    match location {
+        Some((source, line)) => ours.within(format_args!("{source}:{line}")),
+        None => ours,
+    }
+}
+
 /// Turns any error of mlua into ours, with the place its message names.
 pub fn error_of(error: &mlua::Error) -> (Error, Option<(String, usize)>) {
     if let Some(ours) = lua_error::find(error) {
