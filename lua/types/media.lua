@@ -8,7 +8,26 @@
 
 --- What is served over HTTP to a machine that is being installed.
 ---@class rimg.HttpServerOptions
----@field http_directory string? A folder whose files are served.
+---@field http_directory string? A folder whose files are served. Links in it are followed.
+---@field http_content table<string, string|fun(request: rimg.HttpRequest): string|rimg.HttpAnswer|nil>? Contents by their paths, `["/preseed.cfg"] = "…"`, with `{{ .HTTPIP }}`, `{{ .HTTPPort }}` and the other placeholders filled in; they come before the folder's files. A function is called at each request, and what it returns is sent as it is; nil means that there is no such file. An error in it is shown, and the machine gets status 500.
+---@field http_port_min integer? The lowest port to serve on. Default 8000. A free one between the two is taken.
+---@field http_port_max integer? The highest port to serve on. Default 9000.
+---@field http_bind_address string? The address to serve on. Default: this host only, unless the machine's network has to reach it from elsewhere.
+
+--- A request that a machine sends to `http_content`.
+---@class rimg.HttpRequest
+---@field method string `GET`, `POST`, …
+---@field path string The decoded path, `/preseed.cfg`.
+---@field query table<string, string> The query's names and values.
+---@field headers table<string, string> The headers by their lower-case names.
+---@field body string What was sent with it, at most 1 MiB.
+---@field address string The client's address.
+
+--- What a function of `http_content` may answer in place of a string.
+---@class rimg.HttpAnswer
+---@field status integer? Default 200.
+---@field headers table<string, string>?
+---@field body string?
 
 --- A CD that is made for the machine.
 ---@class rimg.CdOptions

@@ -7,9 +7,13 @@ pub mod download;
 pub mod floppy;
 pub mod http;
 pub mod http_server;
+pub mod inline;
 pub mod installer;
 pub mod iso;
 pub mod seed;
+
+#[cfg(test)]
+mod testing;
 
 pub use cd::CdOptions;
 pub use floppy::FloppyOptions;

@@ -182,6 +182,17 @@ pub enum Event {
         builder: String,
         files: Vec<ArtifactFile>,
     },
+    /// A machine asked the HTTP server that it is installed from for something. Emitted when the answer is sent, or when the
+    /// client is gone; `bytes` is what was sent of its content.
+    HttpRequest {
+        build: String,
+        address: String,
+        method: String,
+        path: String,
+        status: u16,
+        bytes: u64,
+        seconds: f64,
+    },
     /// A final error of the run itself (the script did not load, a main chunk failed).
     Failed {
         error: ErrorReport,

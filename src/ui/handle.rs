@@ -211,6 +211,7 @@ impl Ui {
             Event::StepStarted { name, .. } | Event::StepFinished { name, .. } => mask(name),
             Event::OperationStarted { title, .. } | Event::OperationFinished { title, .. } => mask(title),
             Event::ProgressStarted { what, .. } => mask(what),
+            Event::HttpRequest { path, .. } => mask(path),
             Event::BuildFinished { error: Some(error), .. } | Event::Failed { error } => mask_error(error),
             _ => {}
         }

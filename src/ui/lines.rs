@@ -134,6 +134,12 @@ impl Lines {
                 }
             }
             Event::Artifact { build, kind, builder, files, .. } => self.artifact(time, build, kind, builder, files),
+            Event::HttpRequest { build, method, path, status, bytes, .. } => {
+                let request = format!("{} {}", text::sanitize(method), text::sanitize(path));
+                let line = format!("    http: {request} {status} ({})", units::size(*bytes));
+                let line = if *status < 400 { style.dim(&line) } else { line };
+                self.push(time, build, &line);
+            }
             Event::Failed { error } if self.options.complete => self.error(time, "", "error", error),
             Event::Failed { .. }
             | Event::ProgressStarted { .. }

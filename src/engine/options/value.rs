@@ -20,8 +20,8 @@ pub enum Value {
 }
 
 impl Value {
-    /// Names the value for an error message.
-    pub(super) fn describe(&self) -> String {
+    /// Returns the value in words, for an error message.
+    pub fn describe(&self) -> String {
         match self {
             Value::Nil => "nil".into(),
             Value::Bool(b) => format!("the boolean {b}"),
