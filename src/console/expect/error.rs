@@ -2,13 +2,20 @@
 
 use std::time::Duration;
 
-use super::expectation::{Expectation, Place};
+use super::expectation::{Expectation, Expected, Place};
 use crate::engine::{BuildCx, Console, picture};
 use crate::error::{Error, Kind};
 
 /// How long the last look at the screen may take.
 const LOOK_LIMIT: Duration = Duration::from_secs(5);
 const SERIAL_LINES: usize = 8;
+
+/// Makes the error of a wait that a pattern of failure ended.
+pub async fn failed(console: &dyn Console, expectation: &Expectation, seen: &Expected, cx: &BuildCx) -> Error {
+    let found = seen.matched.trim();
+    let message = format!("{found:?} appeared while {} was waited for", expectation.title());
+    shown(console, Kind::Machine, message, cx).await
+}
 
 /// Makes the error of a wait that is over: what is there instead, as text and as a picture.
 pub async fn not_seen(console: &dyn Console, expectation: &Expectation, trouble: Option<Error>, cx: &BuildCx) -> Error {
@@ -18,7 +25,17 @@ pub async fn not_seen(console: &dyn Console, expectation: &Expectation, trouble:
         Place::Any => "on the screen or the serial console",
     };
     let seconds = expectation.timeout.as_secs_f64();
-    let mut message = format!("{} did not appear {place} within {seconds} s", expectation.title());
+    let message = format!("{} did not appear {place} within {seconds} s", expectation.title());
+    let error = shown(console, Kind::Timeout, message, cx).await;
+    let error = error.hint("a longer `timeout`, or another pattern: `vm:screen_text()` is what is looked at");
+    match trouble {
+        Some(trouble) => error.caused_by(trouble),
+        None => error,
+    }
+}
+
+/// Makes an error with what the machine shows, as text and as a picture.
+async fn shown(console: &dyn Console, kind: Kind, mut message: String, cx: &BuildCx) -> Error {
     let shown = match tokio::time::timeout(LOOK_LIMIT, console.screen_text()).await {
         Ok(Ok(shown)) => shown.text(),
         _ => String::new(),
@@ -38,12 +55,7 @@ pub async fn not_seen(console: &dyn Console, expectation: &Expectation, trouble:
         Ok(Err(error)) => tracing::debug!(%error, "no picture of the screen"),
         Err(_) => tracing::debug!("no picture of the screen in time"),
     }
-    let error = Error::new(Kind::Timeout, message).field("screen", shown).field("serial", lines.join("\n"));
-    let error = error.hint("a longer `timeout`, or another pattern: `vm:screen_text()` is what is looked at");
-    match trouble {
-        Some(trouble) => error.caused_by(trouble),
-        None => error,
-    }
+    Error::new(kind, message).field("screen", shown).field("serial", lines.join("\n"))
 }
 
 fn indent<'l>(message: &mut String, lines: impl Iterator<Item = &'l str>) {

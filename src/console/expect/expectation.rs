@@ -43,12 +43,17 @@ pub struct ExpectOptions {
     pub plain: bool,
     /// Whether the serial console is looked at from its beginning; otherwise from behind the last match.
     pub from_start: bool,
+    /// Patterns that end the wait with an error as soon as they appear: what an installer shows when it gives up.
+    pub fail: Vec<String>,
 }
 
 /// Patterns to wait for; the first to appear ends the wait.
 #[derive(Debug, Clone)]
 pub struct Expectation {
+    /// Those that are hoped for, then those that mean failure.
     patterns: Vec<(String, Regex)>,
+    /// How many are hoped for.
+    wanted: usize,
     /// Where to look.
     pub place: Place,
     /// How long to wait.
@@ -81,9 +86,11 @@ impl Expectation {
         if patterns.is_empty() {
             return Err(Error::new(Kind::Option, "expect: there is no pattern"));
         }
-        let compiled = patterns.iter().map(|text| Ok((text.clone(), compile(text, options.plain)?)));
+        let compiled =
+            patterns.iter().chain(&options.fail).map(|text| Ok((text.clone(), compile(text, options.plain)?)));
         Ok(Expectation {
             patterns: compiled.collect::<Result<_>>()?,
+            wanted: patterns.len(),
             place: options.source,
             timeout: options.timeout.map_or(TIMEOUT, |seconds| seconds.0),
             from_start: options.from_start,
@@ -99,9 +106,15 @@ impl Expectation {
         }
     }
 
-    /// Returns the patterns for a person: `/login:/ or /#/`.
+    /// Tells whether what appeared is one of the patterns that mean failure.
+    pub fn is_failure(&self, expected: &Expected) -> bool {
+        expected.index > self.wanted
+    }
+
+    /// Returns the patterns that are hoped for, for a person: `/login:/ or /#/`.
     pub fn title(&self) -> String {
-        let quoted: Vec<String> = self.patterns.iter().map(|(text, _)| format!("/{text}/")).collect();
+        let wanted = self.patterns.iter().take(self.wanted);
+        let quoted: Vec<String> = wanted.map(|(text, _)| format!("/{text}/")).collect();
         quoted.join(" or ")
     }
 
@@ -180,6 +193,18 @@ mod tests {
         assert_eq!((expected.index, expected.text.as_str()), (2, "root and a@b"));
         assert_eq!(expectation.title(), "/([a-z]+)@(?<host>\\w+)(!)?/ or /^root/");
         assert_eq!(expectation.pretended().captures, ["", "", ""]);
+    }
+
+    #[test]
+    fn a_pattern_that_means_failure_is_told_apart() {
+        let options = ExpectOptions { fail: vec!["[Ff]ailed".into()], ..ExpectOptions::default() };
+        let expectation = expectation(&["done", "login:"], options.clone()).unwrap();
+        let found = |text| expectation.find(text, ScreenOrSerial::Screen).unwrap().0;
+        assert!(expectation.is_failure(&found("step failed")) && !expectation.is_failure(&found("login: ")));
+        assert_eq!(found("it failed").index, 3);
+        assert_eq!(expectation.title(), "/done/ or /login:/");
+        let wrong = ExpectOptions { fail: vec!["(".into()], ..options };
+        assert!(Expectation::new(&["x".into()], &wrong).is_err());
     }
 
     #[test]

@@ -101,6 +101,17 @@ fn within(time: &str) -> ExpectOptions {
 }
 
 #[tokio::test]
+async fn a_screen_of_failure_ends_the_wait_at_once() {
+    let bench = Bench::new();
+    bench.console.shows(&["", "  Installation step failed  "]);
+    let options = ExpectOptions { fail: vec!["step failed".into()], ..within("20s") };
+    let error = bench.expect(&["login:"], options).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Machine);
+    assert!(error.message().starts_with("\"step failed\" appeared while /login:/ was waited for"), "{error}");
+    assert!(error.message().contains("Installation step failed"), "{error}");
+}
+
+#[tokio::test]
 async fn two_equal_prompts_are_two_matches() {
     let bench = Bench::new();
     bench.console.writes("boot\r\n\x1b[1mlogin:\x1b[0m a\r\nlogin: ");

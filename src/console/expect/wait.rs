@@ -29,7 +29,7 @@ pub async fn expect(console: &dyn Console, expectation: &Expectation, cx: &Build
     loop {
         if let Some(watched) = &mut serial {
             match watched.look(console, expectation) {
-                Ok(Some(expected)) => return Ok(expected),
+                Ok(Some(expected)) => return judge(console, expectation, expected, cx).await,
                 Ok(None) => {}
                 Err(error) if error.kind() == Kind::Unsupported && screen.is_some() => serial = None,
                 Err(error) => watched.trouble = still_possible(error)?,
@@ -39,7 +39,7 @@ pub async fn expect(console: &dyn Console, expectation: &Expectation, cx: &Build
             && watched.next <= Instant::now()
         {
             match watched.look(console, expectation).await {
-                Ok(Some(expected)) => return Ok(expected),
+                Ok(Some(expected)) => return judge(console, expectation, expected, cx).await,
                 Ok(None) => watched.trouble = None,
                 Err(error) if error.kind() == Kind::Unsupported && serial.is_some() => screen = None,
                 Err(error) => watched.trouble = still_possible(error)?,
@@ -52,6 +52,14 @@ pub async fn expect(console: &dyn Console, expectation: &Expectation, cx: &Build
             return Err(error::not_seen(console, expectation, trouble, cx).await);
         }
         tokio::time::sleep(TICK.min(deadline - now)).await;
+    }
+}
+
+/// Returns what appeared, or the error that it stands for.
+async fn judge(console: &dyn Console, expectation: &Expectation, expected: Expected, cx: &BuildCx) -> Result<Expected> {
+    match expectation.is_failure(&expected) {
+        true => Err(error::failed(console, expectation, &expected, cx).await),
+        false => Ok(expected),
     }
 }
 
