@@ -1,4 +1,5 @@
-# Sourced by the set-up scripts: `need PROGRAM PACKAGE` notes what is missing, `install_needed` installs it by apt.
+# Sourced by the set-up scripts: `need PROGRAM PACKAGE` and `need_file FILE PACKAGE` note what is missing,
+# `install_needed` installs it by apt.
 
 say() { printf '\n==> %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -14,6 +15,10 @@ have() {
 
 need() {
   have "$1" || needed="$needed $2"
+}
+
+need_file() {
+  [ -e "$1" ] || needed="$needed $2"
 }
 
 as_root() {
