@@ -6,18 +6,23 @@ local rimg = {}
 --- Options of a machine that QEMU runs on this host. Names are Packer's where the thing is the same. The connection's
 --- options (`ssh_username`, `ssh_password`, …) stand in the same table. Without `ssh_password`, `ssh_private_key_file`
 --- and `ssh_agent_auth` a temporary key is planted through cloud-init, for `ssh_username` or else a user `rimg` that may
---- use sudo; the machine's host key is planted too, and so known from the first connection.
+--- use sudo; the machine's host key is planted too, and so known from the first connection. An installation (`iso_url`)
+--- needs credentials, or an installer that is handed the temporary key: `{{ .SSHPublicKey }}`, or for a kernel's command
+--- line `{{ .EncodedSSHPublicKey }}`, in `boot_command`, in what is served or on the media, or in `user_data`. Its
+--- `ssh_timeout` is `"1h"` unless given, and no refusal is final before. Firmware tries the disk first and the medium
+--- while the disk is empty; the installer must end with a reboot, not by powering off.
 ---@class rimg.QemuOptions : rimg.IsoOptions, rimg.BootOptions, rimg.HttpServerOptions, rimg.CdOptions, rimg.FloppyOptions, rimg.SshOptions
----@field source_image string|rimg.Artifact The disk image to start from: a path (relative to the script), an `http(s)` URL, or what another build left. Any format that qemu-img reads. Required.
+---@field source_image (string|rimg.Artifact)? The disk image to start from: a path (relative to the script), an `http(s)` URL, or what another build left. Any format that qemu-img reads. Required, unless `iso_url` gives the medium of an installer: then the disk starts empty. With both, the image is booted and the medium is in the CD drive.
 ---@field source_checksum string? What the image must be: `sha256:…`, `file:URL` of a checksum file, or `none`. Required for a URL.
----@field use_backing_file boolean? Whether the disk is an overlay on the image instead of a copy of it. Default `true`.
+---@field use_backing_file boolean? Whether the disk is an overlay on `source_image` instead of a copy of it. Default `true`.
 ---@field cpus integer? Processors. Default 2.
 ---@field memory rimg.Size? Memory, `"2G"`; a bare number counts mebibytes. Default `"1G"`.
----@field disk_size rimg.Size? What the disk is enlarged to. Default: the image's own size.
+---@field disk_size rimg.Size? The disk's size. Default: that of `source_image`, which can only be enlarged; `"40G"` where the disk starts empty (it takes no space until it is written to).
 ---@field machine_type string? QEMU's machine type: `pc`, `q35`, … Default `pc`, and `virt` on ARM and RISC-V.
 ---@field cpu_model string? QEMU's processor model. Default `host`, or `max` (on x86-64 without la57) when emulating.
 ---@field net_device string? The network card's model. Default `virtio-net`.
 ---@field disk_interface ("virtio"|"virtio-scsi"|"ide"|"sata"|"scsi")? How the disk is attached. Default `virtio`.
+---@field cdrom_interface ("ide"|"sata"|"scsi"|"virtio-scsi"|"virtio")? How CDs are attached. Default `ide`; `virtio-scsi` where the machine is no PC.
 ---@field disk_cache ("unsafe"|"writeback"|"writethrough"|"none"|"directsync")? QEMU's cache mode for the disk. Default `unsafe`: a build that the host's crash interrupts starts over anyway.
 ---@field disk_discard ("unmap"|"ignore")? Whether space the guest gives up is given up on the host. Default `unmap`.
 ---@field disk_detect_zeroes ("unmap"|"on"|"off")? Whether blocks of zeroes are stored as holes. Default `unmap`.
@@ -34,7 +39,7 @@ local rimg = {}
 ---@field network_config (table|string)? cloud-init network configuration: a table, text, or the path of a file.
 ---@field serial_log string? A file that keeps what the guest says on its serial console.
 
---- Starts a machine from a disk image with QEMU and returns it when it takes commands.
+--- Starts a machine from a disk image or an installation medium with QEMU and returns it when it takes commands.
 ---
 --- ```lua
 --- local vm = rimg.qemu { source_image = "debian-12.qcow2", memory = "2G", disk_size = "20G" }

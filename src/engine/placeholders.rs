@@ -44,6 +44,19 @@ impl Placeholders {
         Ok(Cow::Owned(filled))
     }
 
+    /// Returns `text` with the names that are known filled in; everything else is the text's own affair.
+    pub fn fill_known(&self, text: &str) -> String {
+        let mut filled = text.to_owned();
+        for (name, value) in &self.0 {
+            for form in [format!("{{{{ .{name} }}}}"), format!("{{{{.{name}}}}}")] {
+                if filled.contains(&form) {
+                    filled = filled.replace(&form, value);
+                }
+            }
+        }
+        filled
+    }
+
     /// Returns the values as what a function among the options is given: `{ HTTPIP = "10.0.2.2", … }`.
     pub fn to_value(&self) -> Value {
         Value::Map(self.0.iter().map(|(name, value)| ((*name).to_owned(), Value::Str(value.clone()))).collect())
@@ -82,6 +95,7 @@ mod tests {
         assert_eq!(fill("{{ x }} {{").unwrap(), "{{ x }} {{");
         assert_eq!(fill("{{ {{ .Name }}").unwrap(), "{{ x");
         assert_eq!(fill("{{ .HTTPIp }}").unwrap_err().hints(), ["did you mean `HTTPIP`?"]);
+        assert_eq!(values.fill_known("{{ .Name }}{{.HTTPPort}} {{ .State }}"), "x8000 {{ .State }}");
         assert!(fill("{{ .Xyzzyx }}").unwrap_err().hints()[0].contains("HTTPIP, HTTPPort, Name"));
     }
 }

@@ -20,6 +20,7 @@ mod interrupt;
 mod main_job;
 mod provisioner;
 mod qemu;
+mod qemu_hardware;
 mod quickstart;
 mod script_errors;
 mod support;

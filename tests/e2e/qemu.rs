@@ -331,6 +331,8 @@ async fn what_can_be_known_before_is_refused_before() {
         result.expect_err("refused").to_string()
     };
     assert!(check(&[]).contains("`source_image`: is required"));
+    let iso = [("iso_url", text(&bench.image)), ("iso_checksum", text("none")), ("ssh_username", text("u"))];
+    assert!(check(&iso).contains("no way to log in to what is installed"));
     let missing = check(&[("source_image", text("none.qcow2"))]);
     assert!(missing.contains(&bench.dir.path().join("none.qcow2").display().to_string()), "{missing}");
     assert!(check(&[("source_image", text("https://x/y.qcow2"))]).contains("source_checksum"));

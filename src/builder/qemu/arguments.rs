@@ -1,10 +1,13 @@
 //! QEMU's command line.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::accelerator::Choice;
 use super::options::{Accelerator, QemuOptions};
+use super::places::Places;
+use crate::engine::placeholders::Placeholders;
+use crate::error::{Error, Kind, Result};
 
 /// What the command line is made of.
 pub struct Plan<'a> {
@@ -15,7 +18,13 @@ pub struct Plan<'a> {
     pub dir: &'a Path,
     pub disk: &'a Path,
     pub disk_format: &'a str,
+    /// The media in the machine's CD drives; the first one is booted from, where `boots_cd` says so.
+    pub cdroms: &'a [PathBuf],
+    pub boots_cd: bool,
+    pub floppy: Option<&'a Path>,
     pub seed: Option<&'a Path>,
+    /// What the placeholders in `qemuargs` stand for, apart from those of this machine's own folder and port.
+    pub values: &'a Placeholders,
     pub serial: &'a Path,
     pub firmware: &'a Path,
     /// The port on 127.0.0.1 that leads to the guest's.
@@ -25,7 +34,7 @@ pub struct Plan<'a> {
 
 /// Who gives way to a flag in `qemuargs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+pub enum Part {
     /// Replaced by the same flag.
     Default,
     /// Replaced by any `-drive`: the disk and what it hangs on.
@@ -42,7 +51,7 @@ pub fn escaped(path: &Path) -> String {
 }
 
 /// Returns the arguments, `qemuargs` included. QEMU's control connection is its standard input.
-pub fn build(plan: &Plan<'_>) -> Vec<OsString> {
+pub fn build(plan: &Plan<'_>) -> Result<Vec<OsString>> {
     let options = plan.options;
     let given = given(plan);
     let has = |flag: &str| given.iter().any(|group| group.first().is_some_and(|f| f == flag));
@@ -91,17 +100,22 @@ pub fn build(plan: &Plan<'_>) -> Vec<OsString> {
         "-drive",
         format!("file={file},format={format},if=none,id=disk0,cache={cache},discard={discard},detect-zeroes={zeroes}"),
     );
+    let mut places = Places::new(options.board(), usize::from(options.disk_interface() == "ide"), &given);
     let (controller, device) = match options.disk_interface() {
-        "virtio-scsi" => (Some("virtio-scsi-pci,id=scsi0"), "scsi-hd,bus=scsi0.0,drive=disk0"),
-        "scsi" => (Some("lsi53c895a,id=scsi0"), "scsi-hd,bus=scsi0.0,drive=disk0"),
-        "sata" => (Some("ich9-ahci,id=sata0"), "ide-hd,bus=sata0.0,drive=disk0"),
-        "ide" => (None, "ide-hd,drive=disk0"),
-        _ => (None, "virtio-blk-pci,drive=disk0"),
+        "virtio-scsi" => (Some("virtio-scsi-pci,id=scsi0"), "scsi-hd,bus=scsi0.0,drive=disk0".to_owned()),
+        "scsi" => (Some("lsi53c895a,id=scsi0"), "scsi-hd,bus=scsi0.0,drive=disk0".to_owned()),
+        "sata" => (Some("ich9-ahci,id=sata0"), "ide-hd,bus=sata0.0,drive=disk0".to_owned()),
+        "ide" => (None, format!("ide-hd,{},drive=disk0", places.of_disk(0))),
+        _ => (None, "virtio-blk-pci,drive=disk0".to_owned()),
     };
     if let Some(controller) = controller {
         add(Part::Disk, "-device", controller.into());
     }
-    add(Part::Disk, "-device", format!("{device},bootindex=1"));
+    // The disk comes first: while it is empty, firmware goes on to the CD, and an installed system is booted without
+    // anybody taking the CD out. What the user says of the order has precedence, which it would not have beside these.
+    let ordered = given.iter().any(|group| orders_boot(group));
+    let bootindex = |index: u32| (!ordered).then_some(index);
+    add(Part::Disk, "-device", format!("{device}{}", boot_property(bootindex(1))));
 
     let forward = format!("hostfwd=tcp:127.0.0.1:{}-:{}", plan.host_port, plan.guest_port);
     if !has("-nic") && !has("-net") {
@@ -125,14 +139,25 @@ pub fn build(plan: &Plan<'_>) -> Vec<OsString> {
     }
     // A panicked guest stops where it is, so that its screen can be looked at.
     add(Part::Default, "-action", "panic=pause".into());
+    let no_place = |what: &Path| {
+        Error::new(Kind::Option, format!("there is no place on the machine's IDE bus left for {}", what.display()))
+            .hint("`cdrom_interface = \"virtio-scsi\"` has room for many CDs, where the system on them knows it")
+    };
+    for (number, path) in plan.cdroms.iter().enumerate() {
+        let boot = bootindex(2).filter(|_| number == 0 && plan.boots_cd);
+        let id = format!("rimg-cd{number}");
+        let drive = places.cdrom(options.cdrom_interface(), &id, &escaped(path), boot);
+        parts.extend(drive.ok_or_else(|| no_place(path))?);
+    }
+    if let Some(floppy) = plan.floppy {
+        parts.push((Part::Own, "-drive", format!("file={},format=raw,if=floppy,index=0", escaped(floppy))));
+    }
     if let Some(seed) = plan.seed {
-        let seed = escaped(seed);
-        if options.disk_interface() == "virtio" || !options.is_pc() {
-            add(Part::Own, "-drive", format!("file={seed},format=raw,if=none,id=rimg-seed,readonly=on"));
-            add(Part::Own, "-device", "virtio-blk-pci,drive=rimg-seed".into());
-        } else {
-            add(Part::Own, "-drive", format!("file={seed},format=raw,media=cdrom,if=ide,index=2,readonly=on"));
-        }
+        let virtio = options.disk_interface() == "virtio" || !options.is_pc();
+        let interface = if virtio { "virtio" } else { options.cdrom_interface() };
+        let number = plan.cdroms.len();
+        let drive = places.cdrom(interface, &format!("rimg-cd{number}"), &escaped(seed), None);
+        parts.extend(drive.ok_or_else(|| no_place(seed))?);
     }
 
     let mut arguments: Vec<OsString> = ["-no-user-config", "-nodefaults", "-S"].map(OsString::from).to_vec();
@@ -152,7 +177,20 @@ pub fn build(plan: &Plan<'_>) -> Vec<OsString> {
     for (_, flag, value) in own {
         arguments.extend([flag.into(), value.into()]);
     }
-    arguments
+    Ok(arguments)
+}
+
+fn boot_property(index: Option<u32>) -> String {
+    index.map(|index| format!(",bootindex={index}")).unwrap_or_default()
+}
+
+/// Tells whether one of the user's arguments says what is booted from first.
+fn orders_boot(group: &[String]) -> bool {
+    let Some((flag, rest)) = group.split_first() else { return false };
+    let value = rest.concat();
+    // `-boot d` is the old form of `-boot order=d`; `menu=on` and its like say nothing of the order.
+    flag == "-boot"
+        && value.split(',').any(|word| !word.contains('=') || word.starts_with("order=") || word.starts_with("once="))
 }
 
 /// Returns the card's `-device` argument. Its boot ROM is left out: nothing is to be booted over the network here, and
@@ -174,21 +212,9 @@ fn card(model: &str) -> String {
 /// Returns `qemuargs` with its placeholders filled in.
 fn given(plan: &Plan<'_>) -> Vec<Vec<String>> {
     let disk_name = plan.disk.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let values = [
-        (".SSHHostPort", plan.host_port.to_string()),
-        (".OutputDir", plan.dir.display().to_string()),
-        (".Name", disk_name),
-    ];
-    let fill = |word: &String| {
-        let mut filled = word.clone();
-        for (name, value) in &values {
-            for form in [format!("{{{{ {name} }}}}"), format!("{{{{{name}}}}}")] {
-                filled = filled.replace(&form, value);
-            }
-        }
-        filled
-    };
-    plan.options.qemuargs.iter().map(|group| group.iter().map(fill).collect()).collect()
+    let values = plan.values.clone().with("SSHHostPort", plan.host_port.to_string());
+    let values = values.with("OutputDir", plan.dir.display().to_string()).with("Name", disk_name);
+    plan.options.qemuargs.iter().map(|group| group.iter().map(|word| values.fill_known(word)).collect()).collect()
 }
 
 #[cfg(test)]
@@ -196,7 +222,12 @@ mod tests {
     use super::*;
 
     fn built(options: &QemuOptions, seed: bool) -> Vec<String> {
+        with_media(options, seed, &[], None)
+    }
+
+    fn with_media(options: &QemuOptions, seed: bool, cdroms: &[PathBuf], floppy: Option<&Path>) -> Vec<String> {
         let choice = Choice::emulation(options);
+        let values = Placeholders::default().with("HTTPPort", "8123");
         let plan = Plan {
             options,
             name: "web,1",
@@ -204,13 +235,17 @@ mod tests {
             dir: Path::new("/w"),
             disk: Path::new("/w/a,b.qcow2"),
             disk_format: "qcow2",
+            cdroms,
+            boots_cd: !cdroms.is_empty(),
+            floppy,
             seed: seed.then_some(Path::new("/w/seed.iso")),
+            values: &values,
             serial: Path::new("/w/serial.log"),
             firmware: Path::new("/w/firmware.log"),
             host_port: 40022,
             guest_port: 22,
         };
-        build(&plan).into_iter().map(|word| word.into_string().unwrap()).collect()
+        build(&plan).unwrap().into_iter().map(|word| word.into_string().unwrap()).collect()
     }
 
     fn values<'a>(arguments: &'a [String], flag: &str) -> Vec<&'a str> {
@@ -242,6 +277,7 @@ mod tests {
                 group(&["-netdev", "user,id=user.0,hostfwd=tcp::{{ .SSHHostPort }}-:22"]),
                 group(&["-chardev", "null,id=mine"]),
                 group(&["-snapshot"]),
+                group(&["-fw_cfg", "name=opt/x,string={{ .HTTPPort }} {{ .State }}"]),
             ],
             ..QemuOptions::default()
         };
@@ -254,6 +290,7 @@ mod tests {
         assert!(devices.iter().any(|d| d.starts_with("isa-debugcon")));
         assert_eq!(values(&arguments, "-chardev").len(), 4);
         assert!(arguments.contains(&"-snapshot".to_owned()));
+        assert_eq!(values(&arguments, "-fw_cfg"), ["name=opt/x,string=8123 {{ .State }}"]);
     }
 
     #[test]
@@ -275,6 +312,30 @@ mod tests {
             let devices = values(&arguments, "-device");
             assert_eq!(devices.iter().filter(|d| d.contains("id=s")).count(), controllers, "{devices:?}");
             assert_eq!(devices.iter().filter(|d| d.contains("drive=disk0,bootindex=1")).count(), 1);
+        }
+    }
+
+    #[test]
+    fn media_are_attached_and_the_first_is_booted_after_the_disk() {
+        let cds = ["/w/a,b.iso".into(), "/w/cd.iso".into()];
+        let arguments = with_media(&QemuOptions::default(), false, &cds, Some(Path::new("/w/floppy.img")));
+        let drives = values(&arguments, "-drive");
+        assert_eq!(drives[1], "file=/w/a,,b.iso,format=raw,if=none,id=rimg-cd0,readonly=on,media=cdrom");
+        assert!(drives[3].contains("if=floppy"), "{drives:?}");
+        let devices = values(&arguments, "-device");
+        assert!(devices.contains(&"ide-cd,bus=ide.1,unit=0,drive=rimg-cd0,bootindex=2"), "{devices:?}");
+        assert!(devices.contains(&"ide-cd,bus=ide.1,unit=1,drive=rimg-cd1"), "{devices:?}");
+
+        let options = QemuOptions { cdrom_interface: Some("virtio-scsi".into()), ..QemuOptions::default() };
+        let arguments = with_media(&options, true, &cds, None);
+        let devices = values(&arguments, "-device");
+        assert_eq!(devices.iter().filter(|d| d.contains("id=rimg-cds")).count(), 1, "{devices:?}");
+        assert!(devices.contains(&"scsi-cd,bus=rimg-cds.0,drive=rimg-cd0,bootindex=2"), "{devices:?}");
+
+        for (boot, ours) in [("order=dc", false), ("once=d", false), ("d", false), ("menu=on,splash-time=5", true)] {
+            let options = QemuOptions { qemuargs: vec![group(&["-boot", boot])], ..QemuOptions::default() };
+            let arguments = with_media(&options, false, &cds, None);
+            assert_eq!(arguments.iter().any(|word| word.contains("bootindex")), ours, "{boot}");
         }
     }
 }

@@ -12,7 +12,8 @@ use super::capture;
 use super::connect;
 use super::disk;
 use super::machine::QemuMachine;
-use super::options::QemuOptions;
+use super::media;
+use super::options::{QemuOptions, wrong};
 use super::supervisor::{self, Shared};
 use super::tail::Tail;
 use crate::communicator::ssh::SshOptions;
@@ -31,10 +32,13 @@ pub struct QemuBuilder {
     pub cd: CdOptions,
     pub floppy: FloppyOptions,
     pub ssh: SshOptions,
+    /// Whether a temporary key can reach the guest through what it is given.
+    pub can_pass_key: bool,
 }
 
 /// Decodes the option table of `rimg.qemu`.
 pub fn decode(value: Value) -> Result<Arc<dyn Builder>> {
+    let can_pass_key = media::can_pass_key(&value);
     let mut table = OptionTable::new("rimg.qemu", value)?;
     Ok(Arc::new(QemuBuilder {
         iso: table.take()?,
@@ -43,6 +47,7 @@ pub fn decode(value: Value) -> Result<Arc<dyn Builder>> {
         cd: table.take()?,
         floppy: table.take()?,
         ssh: table.take()?,
+        can_pass_key,
         options: table.rest()?,
     }))
 }
@@ -69,9 +74,22 @@ pub fn boot_options(value: Value, artifact: &Artifact) -> Result<Value> {
     let Value::Map(mut entries) = value else {
         return Err(OptionError::new("expected a table of options").into_error("rimg.qemu"));
     };
-    // Of the first boot only: the source and its checksum, and files that belong to it.
-    let gone = ["source_image", "source_checksum", "use_backing_file", "disk_size", "vm_name", "serial_log"];
-    entries.retain(|(name, _)| !gone.contains(&name.as_str()));
+    let installed = entries.iter().any(|(name, _)| name == "iso_url" || name == "iso_urls");
+    // Of the first boot only: what it started from, what it was given to read, and files that belong to it.
+    let media = [
+        fields::<IsoOptions>(),
+        fields::<BootOptions>(),
+        fields::<HttpServerOptions>(),
+        fields::<CdOptions>(),
+        fields::<FloppyOptions>(),
+    ]
+    .concat();
+    let source = ["source_image", "source_checksum", "use_backing_file", "disk_size", "vm_name", "serial_log"];
+    let answers = ["user_data", "meta_data", "network_config"];
+    entries.retain(|(name, _)| {
+        let name = name.as_str();
+        !(source.contains(&name) || media.contains(&name) || (installed && answers.contains(&name)))
+    });
     let artifact = serde_json::to_value(artifact).context(Kind::Internal, "cannot pass an artifact on")?;
     entries.push(("source_image".into(), artifact.into()));
     Ok(Value::Map(entries))
@@ -89,7 +107,23 @@ impl Builder for QemuBuilder {
 
     fn validate(&self, cx: &BuildCx) -> Result<Vec<String>> {
         let mut warnings = self.options.validate(cx)?;
-        warnings.extend(connect::validate(&self.ssh, cx)?);
+        self.iso.validate(cx)?;
+        self.boot.validate(cx)?;
+        self.http.validate(cx)?;
+        self.cd.validate(cx)?;
+        self.floppy.validate(cx)?;
+        if self.options.source_image.is_none() && !self.iso.is_given() {
+            return Err(wrong("source_image", "is required, or `iso_url`: a machine starts from something")
+                .hint(
+                    "source_image is the path or the URL of a disk image, or what another build's vm:finish() returned",
+                )
+                .hint("iso_url is the medium of an installer, which starts with an empty disk"));
+        }
+        if self.floppy.is_given() && !self.options.is_pc() {
+            let message = format!("a machine of type {:?} has no floppy drive", self.options.machine_type());
+            return Err(Error::new(Kind::Option, message).hint("put the files on a CD: `cd_files`, `cd_content`"));
+        }
+        warnings.extend(connect::validate(self, cx)?);
         Ok(warnings)
     }
 
@@ -99,9 +133,11 @@ impl Builder for QemuBuilder {
         let source = disk::find(options, cx).await?;
         let dir = cx.private_dir("qemu")?;
         let disk = dir.join("disk.qcow2");
-        disk::make(&source, &disk, options, cx).await?;
-        let (login, seed) = connect::prepare(options, &self.ssh, cx).await?;
-        let seed = match seed {
+        disk::make(source.as_ref(), &disk, options, cx).await?;
+        let (mut login, key) = connect::login(self, cx).await?;
+        let public_key = key.as_ref().map(|key| key.authorized_key.clone()).or_else(|| login.public_key());
+        let media = media::prepare(self, public_key.as_deref(), &dir, cx).await?;
+        let seed = match connect::seed(self, &mut login, key, &media.values, cx).await? {
             None => None,
             Some(seed) => {
                 let path = dir.join("seed.iso");
@@ -130,6 +166,10 @@ impl Builder for QemuBuilder {
             binary,
             source,
             disk,
+            cdroms: media.cdroms,
+            boots_cd: media.boots_cd,
+            floppy: media.floppy,
+            values: media.values.clone(),
             seed,
             serial: Mutex::new(Tail::new(serial_path.clone())),
             serial_seen: Default::default(),
@@ -139,23 +179,35 @@ impl Builder for QemuBuilder {
             guest_port: self.ssh.port(),
             health: watch::Sender::new(Health::Running),
             port: watch::Sender::new(0),
+            starts: watch::Sender::new(0),
             qmp: Mutex::default(),
             process_id: Mutex::default(),
             going_off: AtomicBool::new(false),
             reached: AtomicBool::new(false),
+            typed: AtomicBool::new(false),
             stop: CancellationToken::new(),
             finished: CancellationToken::new(),
         });
         let (started, hears) = oneshot::channel();
         let (stop, finished) = (shared.stop.clone(), shared.finished.clone());
+        let server = media.server;
         let resource = cx.resources.enter("machine", format!("qemu {}", shared.name), move || async move {
             stop.cancel();
             finished.cancelled().await;
+            let stopped = match server {
+                Some(server) => server.stop().await,
+                None => Ok(()),
+            };
             let removed = tokio::task::spawn_blocking(move || crate::host::atomic::remove(&dir)).await;
-            removed.context(Kind::Internal, "removing the machine's folder was interrupted")
+            removed.context(Kind::Internal, "removing the machine's folder was interrupted")?;
+            stopped
         });
         tokio::spawn(supervisor::run(shared.clone(), choice, started, cx.clone()));
         hears.await.map_err(|_| Error::new(Kind::Internal, "the machine's supervisor is gone"))??;
-        Ok(Arc::new(QemuMachine { shared, login, resource, cx: cx.clone() }))
+        let machine = Arc::new(QemuMachine { shared, login, resource, cx: cx.clone() });
+        if !self.boot.is_empty() {
+            machine.type_boot_command(&self.boot, &media.values, cx).await?;
+        }
+        Ok(machine)
     }
 }

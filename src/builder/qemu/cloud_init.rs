@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::options::QemuOptions;
 use super::source::Document;
 use crate::engine::BuildCx;
+use crate::engine::placeholders::Placeholders;
 use crate::error::{Error, Kind, Result, io_error};
 use crate::media::seed::{self, Seed};
 
@@ -55,6 +56,32 @@ pub async fn compose(options: &QemuOptions, plant: &Plant<'_>, cx: &BuildCx) -> 
         Some(document) => Some(bytes_of("network_config", document, cx).await?),
     };
     Ok((Seed { user_data, meta_data, network_config }, planted))
+}
+
+/// Puts a seed together of the user's documents alone, for an installer: what it sets up for itself is not what it
+/// installs. Placeholders in them are filled in.
+pub async fn as_given(options: &QemuOptions, values: &Placeholders, cx: &BuildCx) -> Result<Seed> {
+    let read = async |option: &str, document: &Option<Document>| match document {
+        None => Ok(None),
+        Some(document) => {
+            let header = (option == "user_data").then_some("#cloud-config");
+            let bytes = match document {
+                Document::Table(table) => seed::yaml(table, header)?,
+                other => bytes_of(option, other, cx).await?,
+            };
+            Ok::<_, Error>(Some(match String::from_utf8(bytes) {
+                Ok(text) => values.fill_known(&text).into_bytes(),
+                Err(binary) => binary.into_bytes(),
+            }))
+        }
+    };
+    let id = format!("rimg-{}", uuid::Uuid::new_v4());
+    let meta_data = match read("meta_data", &options.meta_data).await? {
+        Some(meta_data) => meta_data,
+        None => seed::yaml(&json!({ "instance-id": id }), None)?,
+    };
+    let user_data = read("user_data", &options.user_data).await?.unwrap_or_else(|| b"#cloud-config\n".to_vec());
+    Ok(Seed { user_data, meta_data, network_config: read("network_config", &options.network_config).await? })
 }
 
 async fn bytes_of(option: &str, document: &Document, cx: &BuildCx) -> Result<Vec<u8>> {

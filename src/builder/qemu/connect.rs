@@ -1,18 +1,23 @@
-//! How a machine is logged in to: with what the script gives, else with a key that is planted through cloud-init.
+//! How a machine is logged in to: with what the script gives, else with a temporary key, planted through cloud-init or
+//! handed to the installer.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::builder::QemuBuilder;
 use super::cloud_init::{self, Plant};
-use super::options::QemuOptions;
 use crate::communicator::ssh::keys::HostKeyPair;
 use crate::communicator::ssh::{self, SshOptions, Target, TemporaryKey};
-use crate::engine::{BuildCx, Command, Communicator, OutputSink};
+use crate::engine::placeholders::Placeholders;
+use crate::engine::{BuildCx, Command, Communicator, OutputSink, Seconds};
 use crate::error::{Error, Kind, Result};
 use crate::media::seed::Seed;
 
 /// The user that is made in the guest when the script names none and gives no credentials.
 const DEFAULT_USER: &str = "rimg";
+
+/// How long an installation may take when nobody says: it is watched, so waiting in vain is rare.
+const INSTALL_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Removing the temporary key may not hold up a shutdown.
 const TAKE_BACK_LIMIT: Duration = Duration::from_secs(10);
@@ -31,38 +36,76 @@ fn has_credentials(options: &SshOptions) -> bool {
 }
 
 /// Returns the SSH options with the user filled in that a planted key is for.
-fn completed(options: &SshOptions) -> SshOptions {
-    let mut options = options.clone();
-    if !has_credentials(&options) {
+fn completed(builder: &QemuBuilder) -> SshOptions {
+    let mut options = builder.ssh.clone();
+    if plants(builder) {
         options.ssh_username.get_or_insert_with(|| DEFAULT_USER.to_owned());
+    }
+    if builder.iso.is_given() {
+        options.ssh_timeout.get_or_insert(Seconds(INSTALL_TIMEOUT));
     }
     options
 }
 
-/// Checks the SSH options of a QEMU machine; returns warnings.
-pub fn validate(options: &SshOptions, cx: &BuildCx) -> Result<Vec<String>> {
-    completed(options).validate(cx)?;
-    Ok(match &options.ssh_host {
+/// Tells whether a login is planted through cloud-init: the script says no way in, and the image is one that has a
+/// system on it already. What an installer is given is for the script to say.
+fn plants(builder: &QemuBuilder) -> bool {
+    !has_credentials(&builder.ssh) && !builder.iso.is_given()
+}
+
+/// Checks how a QEMU machine is to be logged in to; returns warnings.
+pub fn validate(builder: &QemuBuilder, cx: &BuildCx) -> Result<Vec<String>> {
+    completed(builder).validate(cx)?;
+    if !has_credentials(&builder.ssh) && builder.iso.is_given() && !builder.can_pass_key {
+        return Err(Error::new(Kind::Option, "no way to log in to what is installed: no credentials are given")
+            .hint("give `ssh_password` or `ssh_private_key_file`, matching what the installer is told to set up")
+            .hint(
+                "or let it install a temporary key: `{{ .SSHPublicKey }}` in http_content, cd_content or user_data",
+            ));
+    }
+    Ok(match &builder.ssh.ssh_host {
         Some(_) => vec!["ssh_host is not used: the machine is reached through a port of 127.0.0.1".into()],
         None => Vec::new(),
     })
 }
 
-/// Prepares the login of one machine, and the seed that makes it possible where one is needed.
-pub async fn prepare(options: &QemuOptions, ssh: &SshOptions, cx: &BuildCx) -> Result<(Login, Option<Seed>)> {
-    let planting = !has_credentials(ssh);
-    let ssh = completed(ssh);
-    let target = Target::new(&ssh, "127.0.0.1", ssh.port(), cx).await?.booting();
-    let timeout = ssh.timeout();
-    if !planting && !options.has_seed() {
-        return Ok((Login { target, timeout, planted: None }, None));
+/// Prepares the login of one machine; with it comes the temporary key, where one is needed.
+pub async fn login(builder: &QemuBuilder, cx: &BuildCx) -> Result<(Login, Option<TemporaryKey>)> {
+    let ssh = completed(builder);
+    let target = Target::new(&ssh, "127.0.0.1", ssh.port(), cx).await?;
+    let target = if builder.iso.is_given() { target.installing() } else { target.booting() };
+    let mut login = Login { target, timeout: ssh.timeout(), planted: None };
+    if has_credentials(&builder.ssh) {
+        return Ok((login, None));
     }
     let comment = format!("rimg-temporary-{}", uuid::Uuid::new_v4().simple());
     let key = TemporaryKey::generate(&comment)?;
+    if builder.iso.is_given() {
+        login.use_key(&key, comment);
+    }
+    Ok((login, Some(key)))
+}
+
+/// Makes the cloud-init seed, where one is needed, and tells the login what it plants.
+pub async fn seed(
+    builder: &QemuBuilder,
+    login: &mut Login,
+    key: Option<TemporaryKey>,
+    values: &Placeholders,
+    cx: &BuildCx,
+) -> Result<Option<Seed>> {
+    let options = &builder.options;
+    let planting = plants(builder);
+    if !planting && !options.has_seed() {
+        return Ok(None);
+    }
+    if builder.iso.is_given() {
+        return cloud_init::as_given(options, values, cx).await.map(Some);
+    }
     let host_key = HostKeyPair::generate("rimg")?;
-    let user = target.user.clone();
+    let user = login.target.user.clone();
     let plant = Plant {
-        login: planting.then_some((user.as_str(), key.authorized_key.as_str())),
+        login: key.as_ref().map(|key| (user.as_str(), key.authorized_key.as_str())),
         host_key: (&host_key.private_openssh, &host_key.public_openssh),
     };
     let (seed, planted) = cloud_init::compose(options, &plant, cx).await?;
@@ -74,12 +117,27 @@ pub async fn prepare(options: &QemuOptions, ssh: &SshOptions, cx: &BuildCx) -> R
         .hint("give `ssh_password` or `ssh_private_key_file`, matching what user_data sets up")
         .hint("a key is added to user_data that is a table, or text that starts with #cloud-config"));
     }
-    let target = if planted.login { target.with_key(&key) } else { target };
-    let target = if planted.host_key { target.expect_host_key(&host_key.public) } else { target };
-    Ok((Login { target, timeout, planted: planted.login.then_some(comment) }, Some(seed)))
+    if let Some(key) = key.filter(|_| planted.login) {
+        let comment = key.authorized_key.rsplit(' ').next().unwrap_or_default().to_owned();
+        login.use_key(&key, comment);
+    }
+    if planted.host_key {
+        login.target = login.target.clone().expect_host_key(&host_key.public);
+    }
+    Ok(Some(seed))
 }
 
 impl Login {
+    fn use_key(&mut self, key: &TemporaryKey, comment: String) {
+        self.target = self.target.clone().with_key(key);
+        self.planted = Some(comment);
+    }
+
+    /// Returns the public half of the key it logs in with.
+    pub fn public_key(&self) -> Option<String> {
+        self.target.credentials.public_key()
+    }
+
     pub fn user(&self) -> &str {
         &self.target.user
     }
@@ -90,9 +148,10 @@ impl Login {
         target.port = port;
         let connection = ssh::wait(&target, self.timeout, cx).await;
         connection.map_err(|error| match (&self.planted, error.kind()) {
-            (Some(_), Kind::Auth) => {
-                error.hint("no credentials are given, so a key was planted through cloud-init: does the image have it?")
-            }
+            (Some(_), Kind::Auth) => error.hint(
+                "no credentials are given, so a temporary key is used, planted through cloud-init or \
+                            `{{ .SSHPublicKey }}`: did the guest get it?",
+            ),
             _ => error,
         })
     }

@@ -1,4 +1,4 @@
-//! The machine's disk: an overlay on the source image, or a copy of it.
+//! The machine's disk: an overlay on the source image, a copy of it, or an empty one.
 
 use std::path::{Path, PathBuf};
 
@@ -16,8 +16,11 @@ pub struct Source {
     pub info: ImageInfo,
 }
 
-/// Finds the source image, fetching it where it is a URL.
-pub async fn find(options: &QemuOptions, cx: &BuildCx) -> Result<Source> {
+/// The size of a disk that nobody gave one, as in Packer.
+const EMPTY_SIZE: u64 = 40 << 30;
+
+/// Finds the source image, fetching it where it is a URL; none when the disk starts empty.
+pub async fn find(options: &QemuOptions, cx: &BuildCx) -> Result<Option<Source>> {
     let path = match &options.source_image {
         Some(ImageSource::Path(path)) => {
             let path = cx.settings.resolve(path);
@@ -28,14 +31,19 @@ pub async fn find(options: &QemuOptions, cx: &BuildCx) -> Result<Source> {
         }
         Some(ImageSource::Artifact(artifact)) => ImageSource::artifact_image(artifact)?,
         Some(ImageSource::Url(url)) => super::source::fetch(url, options.source_checksum.as_deref(), cx).await?,
-        None => return Err(Error::new(Kind::Option, "option `source_image` is required")),
+        None => return Ok(None),
     };
     let info = qemu_img::info(&path, None).await.map_err(|e| e.within("option `source_image`"))?;
-    Ok(Source { path, info })
+    Ok(Some(Source { path, info }))
 }
 
 /// Makes the disk at `to` (qcow2), replacing one that is there.
-pub async fn make(source: &Source, to: &Path, options: &QemuOptions, cx: &BuildCx) -> Result<()> {
+pub async fn make(source: Option<&Source>, to: &Path, options: &QemuOptions, cx: &BuildCx) -> Result<()> {
+    let Some(source) = source else {
+        crate::host::atomic::remove(to);
+        let size = options.disk_size.map_or(EMPTY_SIZE, |size| size.0);
+        return qemu_img::create(to, DiskFormat::Qcow2, size).await;
+    };
     let size = match options.disk_size {
         Some(wanted) if wanted.0 < source.info.virtual_size => {
             return Err(Error::new(

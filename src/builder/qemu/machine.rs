@@ -11,7 +11,9 @@ use tokio::sync::watch;
 use super::connect::Login;
 use super::supervisor::Shared;
 use super::{capture, console, tail};
+use crate::console::{BootOptions, boot_command};
 use crate::engine::machine::Shutdown;
+use crate::engine::placeholders::Placeholders;
 use crate::engine::{
     Artifact, BuildCx, CaptureSpec, Command, Communicator, Console, Health, KeyEvent, Machine, OutputSink, ResourceId,
     ScreenText,
@@ -126,6 +128,24 @@ impl Machine for QemuMachine {
 }
 
 impl QemuMachine {
+    /// Types the boot command; from its first key when the machine is started over on the way.
+    pub async fn type_boot_command(&self, boot: &BootOptions, values: &Placeholders, cx: &BuildCx) -> Result<()> {
+        let mut health = self.health();
+        let mut starts = self.shared.starts.subscribe();
+        loop {
+            starts.mark_unchanged();
+            tokio::select! {
+                biased;
+                error = death(&mut health) => return Err(error),
+                Ok(()) = starts.changed() => cx.ui.debug("the machine was started over: the boot command begins again"),
+                typed = boot_command::run(boot, self, values, cx) => {
+                    self.shared.typed.store(typed.is_ok(), Ordering::Release);
+                    return typed;
+                }
+            }
+        }
+    }
+
     async fn press_power_button(&self) -> Result<()> {
         loop {
             // A machine that has just gone takes no commands: its health says so in a moment.

@@ -1,4 +1,4 @@
-//! Machines that QEMU runs on this host, from a disk image.
+//! Machines that QEMU runs on this host, from a disk image or an installation medium.
 
 pub mod accelerator;
 mod arguments;
@@ -10,7 +10,9 @@ mod console;
 mod disk;
 mod emulator;
 mod machine;
+mod media;
 mod options;
+mod places;
 mod probe;
 pub mod qmp;
 mod source;

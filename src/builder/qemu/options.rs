@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::places::{Board, CDROM_INTERFACES};
 use super::source::{Document, ImageSource};
 use crate::engine::{BuildCx, Bytes, Seconds};
 use crate::error::{Error, Kind, Result, io_error};
@@ -48,17 +49,17 @@ impl Accelerator {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QemuOptions {
-    /// The disk image to start from: a path, a URL, or an artifact. Required.
+    /// The disk image to start from: a path, a URL, or an artifact. Required unless a medium (`iso_url`) is given.
     pub source_image: Option<ImageSource>,
     /// The image's checksum, `sha256:…` or `file:URL`. Required for a URL.
     pub source_checksum: Option<String>,
-    /// Whether the disk is an overlay on the image instead of a copy of it. Default true.
+    /// Whether the disk is an overlay on `source_image` instead of a copy of it. Default true.
     pub use_backing_file: Option<bool>,
     /// Processors. Default 2.
     pub cpus: Option<u32>,
     /// Memory. Default `"1G"`.
     pub memory: Option<Bytes>,
-    /// What the disk is enlarged to. Default: the image's own size.
+    /// The disk's size. Default: the image's own; `"40G"` for an installation on an empty disk.
     pub disk_size: Option<Bytes>,
     /// QEMU's machine type. Default `pc`; `virt` on ARM.
     pub machine_type: Option<String>,
@@ -68,6 +69,9 @@ pub struct QemuOptions {
     pub net_device: Option<String>,
     /// How the disk is attached: `virtio` (default), `virtio-scsi`, `ide`, `sata` or `scsi`.
     pub disk_interface: Option<String>,
+    /// How CDs are attached: `ide`, `sata`, `scsi`, `virtio-scsi` or `virtio`. Default `ide`; `virtio-scsi` where the machine
+    /// is no PC.
+    pub cdrom_interface: Option<String>,
     /// QEMU's cache mode for the disk. Default `unsafe`: a build that the host's crash interrupts starts over anyway.
     pub disk_cache: Option<String>,
     /// `unmap` (default) or `ignore`: whether space the guest gives up is given up on the host.
@@ -158,6 +162,23 @@ impl QemuOptions {
         self.disk_interface.as_deref().unwrap_or("virtio")
     }
 
+    /// Returns what CDs are attached to.
+    pub fn cdrom_interface(&self) -> &str {
+        self.cdrom_interface.as_deref().unwrap_or(match self.board() {
+            Board::None => "virtio-scsi",
+            Board::Ide | Board::Sata => "ide",
+        })
+    }
+
+    /// Returns the controller of disks and CDs that the machine has on its board.
+    pub fn board(&self) -> Board {
+        match self.is_pc() {
+            true if self.machine_type().contains("q35") => Board::Sata,
+            true => Board::Ide,
+            false => Board::None,
+        }
+    }
+
     /// Returns the machine's name; the build's unless said otherwise.
     pub fn vm_name<'a>(&'a self, cx: &'a BuildCx) -> &'a str {
         self.vm_name.as_deref().unwrap_or(&cx.build)
@@ -172,10 +193,8 @@ impl QemuOptions {
     pub fn validate(&self, cx: &BuildCx) -> Result<Vec<String>> {
         let mut warnings = Vec::new();
         match &self.source_image {
-            None => {
-                return Err(wrong("source_image", "is required")
-                    .hint("give the path or the URL of a disk image, or what another build's vm:finish() returned"));
-            }
+            // An installation starts with an empty disk; the builder knows whether it is one.
+            None => {}
             Some(ImageSource::Path(path)) => {
                 let path = cx.settings.resolve(path);
                 // In a check, another build's output is not there yet; it comes as an artifact, never as a path.
@@ -184,19 +203,16 @@ impl QemuOptions {
                     return Err(wrong("source_image", format!("{} is a folder", path.display())));
                 }
             }
-            Some(ImageSource::Url(_)) => {
-                if self.source_checksum.is_none() {
-                    return Err(wrong("source_checksum", "is required for a download")
-                        .hint("source_checksum = \"sha256:…\", or \"file:URL\" of the publisher's checksum file")
-                        .hint("source_checksum = \"none\" downloads without checking"));
-                }
+            Some(ImageSource::Url(_)) if self.source_checksum.is_none() => {
+                return Err(wrong("source_checksum", "is required for a download")
+                    .hint("source_checksum = \"sha256:…\", or \"file:URL\" of the publisher's checksum file")
+                    .hint("source_checksum = \"none\" downloads without checking"));
             }
-            Some(ImageSource::Artifact(artifact)) => {
-                if cx.settings.is_live() {
-                    let path = ImageSource::artifact_image(artifact)?;
-                    std::fs::metadata(&path).map_err(|e| missing("source_image", &path, e))?;
-                }
+            Some(ImageSource::Artifact(artifact)) if cx.settings.is_live() => {
+                let path = ImageSource::artifact_image(artifact)?;
+                std::fs::metadata(&path).map_err(|e| missing("source_image", &path, e))?;
             }
+            Some(ImageSource::Url(_) | ImageSource::Artifact(_)) => {}
         }
         if let Some(checksum) = &self.source_checksum {
             Checksum::parse(checksum).map_err(|e| e.within("option `source_checksum`"))?;
@@ -209,6 +225,11 @@ impl QemuOptions {
                 .hint("a bare number counts mebibytes: `memory = 1024` or `memory = \"1G\"`"));
         }
         one_of("disk_interface", self.disk_interface.as_deref(), &DISK_INTERFACES)?;
+        one_of("cdrom_interface", self.cdrom_interface.as_deref(), &CDROM_INTERFACES)?;
+        if self.cdrom_interface() == "ide" && self.board() == Board::None {
+            return Err(wrong("cdrom_interface", format!("a machine of type {:?} has no IDE", self.machine_type()))
+                .hint("leave it out, or use \"virtio-scsi\""));
+        }
         one_of("disk_discard", self.disk_discard.as_deref(), &DISCARDS)?;
         one_of("disk_detect_zeroes", self.disk_detect_zeroes.as_deref(), &DETECTS)?;
         one_of("disk_cache", self.disk_cache.as_deref(), &CACHES)?;
@@ -273,7 +294,7 @@ impl QemuOptions {
     }
 }
 
-fn wrong(option: &str, what: impl std::fmt::Display) -> Error {
+pub fn wrong(option: &str, what: impl std::fmt::Display) -> Error {
     Error::new(Kind::Option, format!("option `{option}`: {what}")).field("option", option)
 }
 

@@ -17,6 +17,7 @@ use super::emulator::Emulator;
 use super::options::QemuOptions;
 use super::qmp::{Event, Qmp};
 use super::tail::Tail;
+use crate::engine::placeholders::Placeholders;
 use crate::engine::{BuildCx, Health, picture};
 use crate::error::{Error, Kind, Result};
 
@@ -27,6 +28,7 @@ const PICTURE_LIMIT: Duration = Duration::from_millis(600);
 const PORT_ATTEMPTS: u32 = 8;
 /// Texts of firmware that has found nothing to boot: SeaBIOS's and EDK II's.
 const NOTHING_TO_BOOT: [&str; 2] = ["No bootable device", "No bootable option or device was found"];
+const EDK_NOTHING_TO_BOOT: &str = "BdsDxe: No bootable option or device was found";
 const PANIC: &str = "Kernel panic - not syncing";
 
 /// What the machine's methods and its supervisor share.
@@ -34,7 +36,14 @@ pub struct Shared {
     pub name: String,
     pub options: QemuOptions,
     pub binary: PathBuf,
-    pub source: Source,
+    /// None when the disk starts empty.
+    pub source: Option<Source>,
+    /// What is in the CD drives; `boots_cd` tells whether the first one is to be booted from.
+    pub cdroms: Vec<PathBuf>,
+    pub boots_cd: bool,
+    pub floppy: Option<PathBuf>,
+    /// What the placeholders in `qemuargs` stand for.
+    pub values: Placeholders,
     /// The machine's private folder.
     pub dir: PathBuf,
     pub disk: PathBuf,
@@ -44,6 +53,8 @@ pub struct Shared {
     pub health: watch::Sender<Health>,
     /// The port on 127.0.0.1 that leads to the guest's; 0 before the first start.
     pub port: watch::Sender<u16>,
+    /// How often QEMU was started.
+    pub starts: watch::Sender<u32>,
     pub qmp: Mutex<Option<Qmp>>,
     pub process_id: Mutex<Option<u32>>,
     pub serial: Mutex<Tail>,
@@ -54,6 +65,8 @@ pub struct Shared {
     pub going_off: AtomicBool,
     /// Whether the guest ever took a command: from then on starting over would lose work.
     pub reached: AtomicBool,
+    /// Whether a boot command was typed to its end: the same holds then.
+    pub typed: AtomicBool,
     pub stop: CancellationToken,
     pub finished: CancellationToken,
 }
@@ -80,6 +93,22 @@ impl Shared {
         firmware.last(count)
     }
 
+    /// Tells whether nothing would be lost by starting over.
+    fn is_fresh(&self) -> bool {
+        !self.reached.load(Ordering::Acquire) && !self.typed.load(Ordering::Acquire)
+    }
+
+    /// Names what the machine can boot from, for a message.
+    fn boots_from(&self) -> String {
+        let disk = self.source.as_ref().map(|source| source.path.display().to_string());
+        let medium = self.cdroms.first().filter(|_| self.boots_cd).map(|path| path.display().to_string());
+        match (disk, medium) {
+            (Some(disk), Some(medium)) => format!("{disk} and {medium}"),
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => "an empty disk".to_owned(),
+        }
+    }
+
     fn new_lines(&self) -> (Vec<String>, Vec<String>) {
         (lock(&self.serial).poll(), lock(&self.firmware).poll())
     }
@@ -97,13 +126,17 @@ impl Shared {
                 dir: &self.dir,
                 disk: &self.disk,
                 disk_format: "qcow2",
+                cdroms: &self.cdroms,
+                boots_cd: self.boots_cd,
+                floppy: self.floppy.as_deref(),
                 seed: self.seed.as_deref(),
+                values: &self.values,
                 serial: &self.serial_path,
                 firmware: seen,
                 host_port: port,
                 guest_port: self.guest_port,
             };
-            match Emulator::start(&self.binary, &arguments::build(&plan)).await {
+            match Emulator::start(&self.binary, &arguments::build(&plan)?).await {
                 // Somebody else took the port between our look and QEMU's.
                 Err(error) if error.message().contains("host forwarding rule") && attempt < PORT_ATTEMPTS => {
                     tracing::debug!(port, "the port was taken");
@@ -152,6 +185,7 @@ pub async fn run(shared: Arc<Shared>, mut choice: Choice, started: oneshot::Send
         let begun = async {
             let (emulator, events) = shared.start(&choice, &firmware_path).await?;
             emulator.run().await?;
+            shared.starts.send_modify(|starts| *starts += 1);
             Ok::<_, Error>((emulator, events))
         };
         let begun = tokio::select! {
@@ -188,13 +222,11 @@ pub async fn run(shared: Arc<Shared>, mut choice: Choice, started: oneshot::Send
                 shared.health.send_replace(Health::Off);
                 return;
             }
-            End::Dead { why, accelerator: true, .. }
-                if choice.may_fall_back && !shared.reached.load(Ordering::Acquire) =>
-            {
+            End::Dead { why, accelerator: true, .. } if choice.may_fall_back && shared.is_fresh() => {
                 emulator.end().await;
                 choice = fall_back(&shared, &choice, &why, &cx).await;
                 // What the guest wrote before it died is not to be trusted.
-                if let Err(error) = disk::make(&shared.source, &shared.disk, &shared.options, &cx).await {
+                if let Err(error) = disk::make(shared.source.as_ref(), &shared.disk, &shared.options, &cx).await {
                     shared.health.send_replace(Health::Dead(error.full_message()));
                     return;
                 }
@@ -324,7 +356,13 @@ fn exited(
         return End::Off;
     }
     if clean && guest_went_off {
-        let why = "the guest powered itself off, which rimg had not asked for".to_owned();
+        let mut why = "the guest powered itself off, which rimg had not asked for".to_owned();
+        if shared.boots_cd && !shared.reached.load(Ordering::Acquire) {
+            why.push_str(
+                "; if that was the end of an installation: the installer must reboot instead (preseed: leave out \
+                 `d-i debian-installer/exit/poweroff`; kickstart: `reboot`; autoinstall: leave out `shutdown: poweroff`)",
+            );
+        }
         return End::Dead { why, exited: true, accelerator: false };
     }
     let said = emulator.said();
@@ -339,12 +377,18 @@ fn exited(
     End::Dead { exited: true, accelerator: aborted || (!clean && blames_accelerator(&said)), why }
 }
 
+/// Tells whether the firmware gave up. On the serial console systems speak as well: only its own whole words count
+/// there.
+fn found_nothing(firmware: &[String], serial: &[String]) -> bool {
+    firmware.iter().any(|line| NOTHING_TO_BOOT.iter().any(|text| line.contains(text)))
+        || serial.iter().any(|line| line.starts_with(EDK_NOTHING_TO_BOOT))
+}
+
 fn read_console(shared: &Shared) -> Option<End> {
     let (serial, firmware) = shared.new_lines();
-    let nothing = |line: &&String| NOTHING_TO_BOOT.iter().any(|text| line.contains(text));
-    if serial.iter().chain(&firmware).any(|line| nothing(&line)) {
-        let image = shared.source.path.display();
-        return Some(End::alive(format!("the firmware found nothing to boot on {image}")));
+    if found_nothing(&firmware, &serial) {
+        let places = shared.boots_from();
+        return Some(End::alive(format!("the firmware found nothing to boot on {places}")));
     }
     // At the start of the line, after the kernel's timestamp at most: a program that prints it is not a panic.
     let panics = |line: &&String| {
@@ -382,6 +426,14 @@ async fn obituary(shared: &Shared, why: &str, qmp: Option<&Qmp>, cx: &BuildCx) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_firmwares_own_words_say_that_it_found_nothing() {
+        let lines = |text: &str| vec![text.to_owned()];
+        assert!(found_nothing(&lines("No bootable device."), &[]));
+        assert!(found_nothing(&[], &lines("BdsDxe: No bootable option or device was found.")));
+        assert!(!found_nothing(&[], &lines("installer: No bootable device, making one")));
+    }
 
     #[test]
     fn only_the_accelerators_own_words_blame_it() {

@@ -28,6 +28,13 @@ pub struct Credentials {
     pub(super) keyboard_interactive: bool,
 }
 
+impl Credentials {
+    /// Returns the public half of the first key, as a line of `authorized_keys`.
+    pub fn public_key(&self) -> Option<String> {
+        self.keys.first().and_then(|named| named.key.public_key().to_openssh().ok())
+    }
+}
+
 /// The host key of one machine: the one it must have, or the first one seen. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct HostKey(Arc<Mutex<Option<PublicKey>>>);
@@ -73,6 +80,8 @@ pub struct Target {
     pub host_key: HostKey,
     /// Whether the machine may be booting, so that refused credentials may yet be taken (a key still to be planted).
     pub patient_auth: bool,
+    /// Whether an installer runs there first, so that nothing its own server does is final.
+    pub(super) installing: bool,
     pub(super) attempts: Option<u32>,
     pub(super) connect_timeout: Duration,
     pub(super) keep_alive: Option<Duration>,
@@ -106,6 +115,7 @@ impl Target {
             credentials,
             host_key: HostKey::default(),
             patient_auth: false,
+            installing: false,
             attempts: options.ssh_handshake_attempts,
             connect_timeout: options.ssh_connect_timeout.map_or(Duration::from_secs(10), |Seconds(d)| d),
             keep_alive: (!keep_alive.is_zero()).then_some(keep_alive),
@@ -131,6 +141,14 @@ impl Target {
     #[must_use]
     pub fn booting(mut self) -> Self {
         self.patient_auth = true;
+        self
+    }
+
+    /// Says that an installer runs on the machine first: another server than the one that is waited for may answer.
+    #[must_use]
+    pub fn installing(mut self) -> Self {
+        self.patient_auth = true;
+        self.installing = true;
         self
     }
 

@@ -61,7 +61,7 @@ pub async fn wait(target: &Target, timeout: Duration, cx: &BuildCx) -> Result<Ar
                 silence = (silence * 3 / 2).min(SILENCE.1);
                 false
             }
-            Failure::Handshake { lasting, .. } => *lasting,
+            Failure::Handshake { lasting, .. } => *lasting && !target.installing,
             Failure::HostKey { .. } => true,
             Failure::Auth { .. } => {
                 refusals += 1;
@@ -75,7 +75,7 @@ pub async fn wait(target: &Target, timeout: Duration, cx: &BuildCx) -> Result<Ar
                 let since = *refused_since.get_or_insert_with(Instant::now);
                 match (target.attempts, target.patient_auth) {
                     (Some(most), _) => refusals >= most.max(1),
-                    (None, true) => since.elapsed() >= REFUSAL,
+                    (None, true) => !target.installing && since.elapsed() >= REFUSAL,
                     (None, false) => refusals >= REFUSALS,
                 }
             }

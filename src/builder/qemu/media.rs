@@ -1,0 +1,99 @@
+//! What a machine is given to boot from and to read: the installation medium, media made for it, what is served to it.
+
+use std::path::{Path, PathBuf};
+
+use super::builder::QemuBuilder;
+use crate::engine::BuildCx;
+use crate::engine::options::Value;
+use crate::engine::placeholders::Placeholders;
+use crate::error::Result;
+use crate::media::HttpServer;
+
+/// The host's address in QEMU's user network, where the HTTP server is found.
+const USER_NETWORK_HOST: &str = "10.0.2.2";
+
+/// The names that stand for a public key of the login.
+const KEY_NAMES: [&str; 2] = ["SSHPublicKey", "EncodedSSHPublicKey"];
+
+/// One machine's media.
+pub struct Media {
+    /// The installation medium first, where there is one.
+    pub cdroms: Vec<PathBuf>,
+    pub boots_cd: bool,
+    pub floppy: Option<PathBuf>,
+    /// Serves until it is dropped.
+    pub server: Option<HttpServer>,
+    /// What is known of the machine before it starts.
+    pub values: Placeholders,
+}
+
+/// Fetches, makes and serves what the options say; what is made goes to `dir`.
+pub async fn prepare(builder: &QemuBuilder, public_key: Option<&str>, dir: &Path, cx: &BuildCx) -> Result<Media> {
+    let mut values = Placeholders::default()
+        .with("Name", builder.options.vm_name(cx))
+        .with("HTTPIP", USER_NETWORK_HOST)
+        .with("HTTPDir", builder.http.http_directory.as_ref().map_or(String::new(), |dir| dir.display().to_string()));
+    if let Some(key) = public_key {
+        let [plain, encoded] = KEY_NAMES;
+        values = values.with(plain, key).with(encoded, percent_encoded(key));
+    }
+    let medium = builder.iso.fetch(cx).await?;
+    let boots_cd = medium.is_some();
+    let mut cdroms: Vec<PathBuf> = medium.into_iter().collect();
+    // The media may hold the server's port, so it starts first.
+    let server = HttpServer::start(&builder.http, &values, cx).await?;
+    if let Some(server) = &server {
+        values = server.placeholders().clone();
+    }
+    if builder.cd.is_given() {
+        let path = dir.join("cd.iso");
+        builder.cd.write(&path, &values, cx).await?;
+        cdroms.push(path);
+    }
+    let mut floppy = None;
+    if builder.floppy.is_given() {
+        let path = dir.join("floppy.img");
+        builder.floppy.write(&path, &values, cx).await?;
+        floppy = Some(path);
+    }
+    Ok(Media { cdroms, boots_cd, floppy, server, values })
+}
+
+/// Tells whether the options can pass a public key on: they name its placeholder, or a function may.
+pub fn can_pass_key(options: &Value) -> bool {
+    match options {
+        Value::Str(text) => KEY_NAMES.iter().any(|name| text.contains(name)),
+        Value::Function(_) => true,
+        Value::List(items) => items.iter().any(can_pass_key),
+        Value::Map(entries) => entries.iter().any(|(_, value)| can_pass_key(value)),
+        _ => false,
+    }
+}
+
+/// Encodes a text for a URL or a kernel's command line, where spaces end a word (RFC 3986, section 2.1).
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            other => encoded.push_str(&format!("%{other:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_can_be_passed_wherever_their_placeholder_stands() {
+        let nested = |text: &str| {
+            let list = Value::List(vec![Value::Str("<enter>".into()), Value::Str(text.into())]);
+            Value::Map(vec![("x".into(), list)])
+        };
+        assert!(can_pass_key(&nested("key={{ .EncodedSSHPublicKey }}")) && can_pass_key(&nested("{{.SSHPublicKey}}")));
+        assert!(!can_pass_key(&nested("url={{ .HTTPIP }}")));
+        assert_eq!(percent_encoded("ssh-ed25519 A+/= a"), "ssh-ed25519%20A%2B%2F%3D%20a");
+    }
+}
