@@ -1,6 +1,39 @@
 ---@meta
 
---- What is typed into a machine that starts.
+--- What is typed into a machine that starts. The notation is Packer's: text is typed as it stands, and in angle brackets
+--- there are
+---
+--- - waits: `<wait>` (a second), `<wait5>` (five), `<wait1m30s>`;
+--- - keys by their names, in any case: `<enter>`, `<return>`, `<esc>`, `<tab>`, `<bs>`, `<del>`, `<spacebar>`, `<insert>`, `<home>`,
+---   `<end>`, `<pageUp>`, `<pageDown>`, `<up>`, `<down>`, `<left>`, `<right>`, `<f1>` to `<f12>`, `<menu>`, and `<leftAlt>`, `<leftCtrl>`,
+---   `<leftShift>`, `<leftSuper>` and their right ones; also `<capsLock>`, `<numLock>`, `<scrollLock>`, `<pause>`, `<printScreen>`;
+--- - a key's name or any character with `On` or `Off`, which presses or releases it: `<leftCtrlOn>c<leftCtrlOff>`, `<aOn>`.
+---
+--- Anything else in angle brackets is text, unless it is so near to a name that it must be a mistake: that is an error. Line
+--- ends are `<enter>`. `{{ .HTTPIP }}` and its like are filled in.
+---
+--- Keys go out as fast as the guest takes them, and wait for it otherwise; `boot_key_interval` is needed where a program in
+--- the guest throws away keys that come before it looks.
 ---@class rimg.BootOptions
----@field boot_command (string|(fun(values: table<string, string>): string))[]? The keys to type: text, and `<enter>`, `<wait5s>`, `<leftCtrlOn>`, … in Packer's notation.
----@field boot_wait rimg.Duration? How long to wait before the first key.
+---@field boot_command (rimg.BootStep|string|(fun(values: table<string, string>): string?))[]? The keys to type, functions that return them when they are needed, and steps that are tables: `{ "<esc>", { expect = "boot:", timeout = "30s" }, "auto<enter>" }`.
+---@field boot_steps table[]? The same as pairs of a command and its description, which is shown: `{ { "<enter>", "start the installer" } }`. In place of `boot_command`.
+---@field boot_wait rimg.Duration? How long to wait before the first key. A negative one means none. Default: `"10s"`, and none where the first step is a table with `expect` or `wait`.
+---@field boot_key_interval rimg.Duration? How long to wait after each key that goes down or comes up. Default: as long as the guest takes.
+---@field boot_keygroup_interval rimg.Duration? How long to wait after the keys of an element, or up to a `<wait>` in it. Default: 0.
+---@field keyboard_layout rimg.KeyboardLayout? The layout of the keyboard that the guest believes it has, by which characters become keys. Firmware and boot loaders believe in `us`, most installers until they have asked. Default: `us`.
+
+--- A step of a boot command: one of `type`, `wait`, `expect` and `screenshot`, and what belongs to it.
+---@class rimg.BootStep
+---@field type (string|(fun(values: table<string, string>): string?))? The keys to type, where they need a layout of their own.
+---@field keyboard_layout rimg.KeyboardLayout? The layout for `type`. Default: the builder's.
+---@field wait rimg.Duration? How long to wait.
+---@field expect (string|string[])? Regular expressions (Rust's syntax): the step is over when one of them appears on the screen or the serial console.
+---@field timeout rimg.Duration? How long to wait for `expect`. Default: 60 s.
+---@field source ("any"|"screen"|"serial")? Where `expect` looks. Default: `any`.
+---@field plain boolean? Whether the patterns are literal text. Default: false.
+---@field from_start boolean? Whether the serial console is looked at from its beginning; otherwise from behind the last match. Default: false.
+---@field fail (string|string[])? Patterns that end the wait with an error as soon as one of them appears.
+---@field screenshot string? The PNG file that the screen is written to, relative to the Lua script.
+
+--- A keyboard layout by its country: what is printed on the keys there.
+---@alias rimg.KeyboardLayout "us"|"us-intl"|"uk"|"ie"|"de"|"ch"|"ch-fr"|"fr"|"be"|"ca"|"es"|"latam"|"pt"|"br"|"it"|"se"|"fi"|"no"|"dk"|"is"|"pl"|"cz"|"sk"|"hu"|"ro"|"hr"|"tr"|"jp"|"dvorak"|"colemak"

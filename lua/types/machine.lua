@@ -207,6 +207,21 @@ function Machine:breakpoint(opts) end
 ---@return string
 function Machine:screenshot(path) end
 
+---@class rimg.TypeOptions
+---@field keyboard_layout rimg.KeyboardLayout? The layout of the keyboard that the guest believes it has. Default: the builder's `keyboard_layout`, else `us`.
+---@field key_interval rimg.Duration? How long to wait after each key that goes down or comes up. Default: as long as the guest takes.
+---@field timeout rimg.Duration? How long the typing may take. Default: no limit.
+
+--- Types on the machine's keyboard, in the notation of `boot_command`, and returns when the guest has taken the last key.
+---
+--- ```lua
+--- vm:type "<leftAltOn><f2><leftAltOff><wait>root<enter>"
+--- ```
+---@async
+---@param text string
+---@param opts rimg.TypeOptions?
+function Machine:type(text, opts) end
+
 ---@class rimg.ShutdownOptions
 ---@field command string? The command that shuts it down. Default: the builder's `shutdown_command`, else the power button.
 ---@field timeout rimg.Duration? How long it may take. Default: the builder's `shutdown_timeout`.

@@ -41,6 +41,11 @@ pub trait Console: Send + Sync {
     /// one is with the guest.
     async fn press(&self, events: &[KeyEvent]) -> Result<()>;
 
+    /// Returns the layout of the keyboard that the guest believes it has, where the machine's options name one.
+    fn keyboard_layout(&self) -> Option<&str> {
+        None
+    }
+
     /// Writes a PNG picture of the screen, whole or not at all.
     async fn screenshot(&self, to: &Path) -> Result<()>;
 

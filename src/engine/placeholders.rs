@@ -75,6 +75,27 @@ impl Placeholders {
     }
 }
 
+/// Returns `text` with a zero in place of each character of its placeholders: what can be checked before their values are known.
+pub fn masked(text: &str) -> String {
+    let mut masked = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("{{") {
+        masked.push_str(before);
+        match after.split_once("}}") {
+            Some((inside, tail)) if name_of(inside).is_some() => {
+                masked.extend(std::iter::repeat_n('0', inside.chars().count() + 4));
+                rest = tail;
+            }
+            _ => {
+                masked.push_str("{{");
+                rest = after;
+            }
+        }
+    }
+    masked.push_str(rest);
+    masked
+}
+
 /// Returns the name in ` .HTTPIP ` (also with Go's trim marks, `- .HTTPIP -`); none when it is something else.
 fn name_of(inside: &str) -> Option<&str> {
     let inside = inside.strip_prefix('-').unwrap_or(inside);
@@ -85,6 +106,12 @@ fn name_of(inside: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn placeholders_are_masked_in_place() {
+        assert_eq!(masked("a{{ .X }}b {{ x }} {{.Y}}"), "a00000000b {{ x }} 000000");
+        assert_eq!(masked("{{ {{ .Ä }}"), "{{ {{ .Ä }}");
+    }
 
     #[test]
     fn known_names_are_filled_in_and_others_are_errors() {

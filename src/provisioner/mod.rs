@@ -13,6 +13,7 @@ pub mod run;
 pub mod screenshot;
 pub mod shell;
 pub mod template;
+pub mod typing;
 pub mod upload;
 pub mod wrap;
 pub mod write;

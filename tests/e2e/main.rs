@@ -24,4 +24,5 @@ mod qemu_hardware;
 mod quickstart;
 mod script_errors;
 mod support;
+mod typing;
 mod vm;

@@ -11,6 +11,7 @@ use super::accelerator;
 use super::capture;
 use super::connect;
 use super::disk;
+use super::keyboard::Keyboard;
 use super::machine::QemuMachine;
 use super::media;
 use super::options::{QemuOptions, wrong};
@@ -204,7 +205,8 @@ impl Builder for QemuBuilder {
         });
         tokio::spawn(supervisor::run(shared.clone(), choice, started, cx.clone()));
         hears.await.map_err(|_| Error::new(Kind::Internal, "the machine's supervisor is gone"))??;
-        let machine = Arc::new(QemuMachine { shared, login, resource, cx: cx.clone() });
+        let machine =
+            Arc::new(QemuMachine { shared, login, keyboard: Keyboard::new(&self.boot), resource, cx: cx.clone() });
         if !self.boot.is_empty() {
             machine.type_boot_command(&self.boot, &media.values, cx).await?;
         }

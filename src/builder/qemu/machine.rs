@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::connect::Login;
+use super::keyboard::Keyboard;
 use super::supervisor::Shared;
 use super::{capture, console, tail};
 use crate::console::{BootOptions, boot_command};
@@ -28,6 +29,7 @@ const PRESS_AGAIN: Duration = Duration::from_secs(4);
 pub struct QemuMachine {
     pub shared: Arc<Shared>,
     pub login: Login,
+    pub keyboard: Keyboard,
     pub resource: ResourceId,
     pub cx: BuildCx,
 }
@@ -233,8 +235,12 @@ impl OutputSink for Words {
 
 #[async_trait]
 impl Console for QemuMachine {
-    async fn press(&self, _events: &[KeyEvent]) -> Result<()> {
-        Err(Error::new(Kind::Unsupported, "this machine has no keyboard yet"))
+    async fn press(&self, events: &[KeyEvent]) -> Result<()> {
+        self.keyboard.press(&self.shared.qmp()?, events, |text| self.cx.ui.warn(text)).await
+    }
+
+    fn keyboard_layout(&self) -> Option<&str> {
+        self.keyboard.layout.as_deref()
     }
 
     async fn screen_text(&self) -> Result<ScreenText> {

@@ -9,6 +9,7 @@ mod connect;
 mod console;
 mod disk;
 mod emulator;
+mod keyboard;
 mod machine;
 mod media;
 mod options;

@@ -1,7 +1,16 @@
 //! `boot_command`: what is typed into a machine that starts, and what is waited for in between.
 
+mod grammar;
+mod layout;
+mod layouts;
+mod names;
 mod options;
 mod run;
+mod step;
+mod strokes;
+mod typist;
 
 pub use options::BootOptions;
 pub use run::run;
+pub use step::StepTable;
+pub use typist::{Pace, Typist, check};

@@ -27,7 +27,8 @@ impl Seconds {
             let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
             let (unit, tail) = tail.split_at_checked(unit_end)?;
             let factor = match unit {
-                "us" => 1e-6,
+                "ns" => 1e-9,
+                "us" | "µs" | "μs" => 1e-6,
                 "ms" => 1e-3,
                 "s" => 1.0,
                 "m" => 60.0,

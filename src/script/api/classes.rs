@@ -1,6 +1,7 @@
 //! Every option struct a script can fill in, with the LuaLS class that documents it: the annotation test compares them.
 
 use super::{build, flow, host, machine, vars};
+use crate::console::boot_command::StepTable;
 use crate::engine::CaptureSpec;
 use crate::engine::options::fields;
 use crate::{artifact, builder, provisioner};
@@ -24,6 +25,8 @@ pub fn classes() -> Vec<(&'static str, &'static [&'static str])> {
         ("rimg.UploadOptions", fields::<provisioner::upload::UploadOptions>()),
         ("rimg.DownloadOptions", fields::<provisioner::download::DownloadOptions>()),
         ("rimg.RebootOptions", fields::<provisioner::power::RebootOptions>()),
+        ("rimg.TypeOptions", fields::<provisioner::typing::TypeOptions>()),
+        ("rimg.BootStep", fields::<StepTable>()),
         ("rimg.BreakpointOptions", fields::<provisioner::breakpoint::BreakpointOptions>()),
         ("rimg.ConvertOptions", fields::<artifact::convert::ConvertOptions>()),
         ("rimg.VagrantOptions", fields::<artifact::vagrant::VagrantOptions>()),

@@ -55,6 +55,7 @@ const NAMES: &[&str] = &[
     "apply",
     "breakpoint",
     "screenshot",
+    "type",
     "shutdown",
     "finish",
     "destroy",
@@ -111,6 +112,11 @@ impl UserData for MachineHandle {
             drop(this);
             let written = provisioner::screenshot::screenshot(&session, &path).await.into_lua_result()?;
             Ok(written.display().to_string())
+        });
+        methods.add_async_method("type", async |_, this, (text, table): (Value, Option<Value>)| {
+            let (session, text) = (this.session.clone(), value::string("vm:type", "the text", &text)?);
+            drop(this);
+            provisioner::typing::type_text(&session, &text, &options("vm:type", table)?).await.into_lua_result()
         });
         methods.add_async_method("breakpoint", async |_, this, args: Value| {
             let session = this.session.clone();
