@@ -29,10 +29,15 @@
 ---@field headers table<string, string>?
 ---@field body string?
 
---- A CD that is made for the machine.
+--- A CD that is made for the machine: ISO 9660 with the names of Joliet (Windows) and Rock Ridge (Linux, BSD).
 ---@class rimg.CdOptions
----@field cd_files string[]? Files, folders and globs.
+---@field cd_files string[]? Files, folders and globs. A folder is on the CD under its own name; of a `"folder/"`, with a slash at the end, only what is in it. What links point to is copied.
+---@field cd_content table<string, string|fun(values: table<string, string>): string>? Contents by their paths on the CD, with placeholders filled in. A function is given the placeholders' values, `{ HTTPIP = …, HTTPPort = …, Name = … }`, and what it returns is taken as it is. They take the place of `cd_files` of the same path.
+---@field cd_label string? The CD's label, 32 characters at most: `cidata` for cloud-init, `OEMDRV` for Anaconda. Default `packer`.
 
---- A floppy that is made for the machine.
+--- A floppy of 1.44 MB that is made for the machine.
 ---@class rimg.FloppyOptions
----@field floppy_files string[]? Files, folders and globs.
+---@field floppy_files string[]? Files and globs, and folders whose files are all put into the root.
+---@field floppy_dirs string[]? Folders and globs that are on the floppy as they are, under their own names.
+---@field floppy_content table<string, string|fun(values: table<string, string>): string>? Contents by their paths on the floppy, as in `cd_content`.
+---@field floppy_label string? The floppy's label, 11 characters at most. Default `packer`.

@@ -47,6 +47,11 @@ impl InlineFiles {
         self.0.is_empty()
     }
 
+    /// Returns the paths as they were given.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// Returns the files by their paths without a slash at the front; `option` is their option's name, for errors.
     pub fn by_path(&self, option: &str) -> Result<BTreeMap<String, &InlineContent>> {
         let mut files = BTreeMap::new();
@@ -64,6 +69,15 @@ impl InlineFiles {
 }
 
 impl InlineContent {
+    /// Returns the bytes as far as they are known before anything starts.
+    pub fn known(&self) -> Vec<u8> {
+        match self {
+            InlineContent::Text(text) => text.clone().into_bytes(),
+            InlineContent::Bytes(bytes) => bytes.clone(),
+            InlineContent::Function(_) => Vec::new(),
+        }
+    }
+
     /// Returns the bytes; `place` says whose they are, for errors. A function is given the values as a table.
     pub async fn make(&self, place: &str, values: &Placeholders) -> Result<Vec<u8>> {
         match self {

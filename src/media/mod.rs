@@ -4,12 +4,14 @@ pub mod cache;
 pub mod cd;
 pub mod checksum;
 pub mod download;
+pub mod fat;
 pub mod floppy;
 pub mod http;
 pub mod http_server;
 pub mod inline;
 pub mod installer;
 pub mod iso;
+pub mod medium;
 pub mod seed;
 
 #[cfg(test)]

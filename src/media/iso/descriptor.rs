@@ -3,7 +3,7 @@
 use super::bytes::{SECTOR, both16, both32, put};
 use super::joliet;
 use super::layout::Layout;
-use super::record::record;
+use super::record::{FOLDER, record};
 
 /// 2000-01-01 00:00:00 UTC.
 const VOLUME_TIME: &[u8; 17] = b"2000010100000000\0";
@@ -51,7 +51,7 @@ fn descriptor(layout: &Layout, label: &str, joliet: bool) -> Vec<u8> {
     put(&mut d, 140, &view.table_sector.to_le_bytes());
     put(&mut d, 148, &(view.table_sector + table_sectors).to_be_bytes());
     if let Some(root) = view.folders.first() {
-        put(&mut d, 156, &record(&[0], root.sector, root.bytes(), true, &[]));
+        put(&mut d, 156, &record(&[0], root.sector, root.bytes(), FOLDER, &[]));
     }
     for (at, width) in [(190, 128), (318, 128), (446, 128), (574, 128), (702, 37), (739, 37), (776, 37)] {
         put(&mut d, at, &text(if at == 446 { "RIMG" } else { "" }, width));

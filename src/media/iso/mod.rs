@@ -18,4 +18,5 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use volume::{Content, Volume};
+pub use super::medium::Content;
+pub use volume::Volume;

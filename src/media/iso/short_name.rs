@@ -1,27 +1,41 @@
 //! Names of the primary tree.
 
-/// Returns an unused upper-case 8.3 name for the primary tree; the real one is in the Rock Ridge entry.
-pub(super) fn short_name(name: &str, folder: bool, taken: &[Vec<u8>]) -> Vec<u8> {
-    let clean = |text: &str, width: usize| -> String {
-        let fit = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-        text.chars().map(fit).take(width).collect()
-    };
-    let (stem, extension) = match name.rsplit_once('.') {
-        Some((stem, extension)) if !folder && !stem.is_empty() => (stem, extension),
-        _ => (name, ""),
-    };
-    let (stem, extension) = (clean(stem, 8), clean(extension, 3));
-    let form = |stem: &str| match folder {
-        true => stem.as_bytes().to_vec(),
-        false => format!("{stem}.{extension};1").into_bytes(),
-    };
-    let mut candidate = form(&stem);
-    let mut number = 0;
-    while taken.contains(&candidate) {
-        let tail = number.to_string();
-        let head: String = stem.chars().take(8usize.saturating_sub(tail.len())).collect();
-        candidate = form(&format!("{head}{tail}"));
-        number += 1;
+use std::collections::{HashMap, HashSet};
+
+/// The names that a folder has given out.
+#[derive(Default)]
+pub(super) struct ShortNames {
+    taken: HashSet<Vec<u8>>,
+    /// The next number to try for names that are the same but for it.
+    next: HashMap<Vec<u8>, usize>,
+}
+
+impl ShortNames {
+    /// Returns an unused upper-case 8.3 name; the real one is in the Rock Ridge entry.
+    pub(super) fn of(&mut self, name: &str, folder: bool) -> Vec<u8> {
+        let clean = |text: &str, width: usize| -> String {
+            let fit = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+            text.chars().map(fit).take(width).collect()
+        };
+        let (stem, extension) = match name.rsplit_once('.') {
+            Some((stem, extension)) if !folder && !stem.is_empty() => (stem, extension),
+            _ => (name, ""),
+        };
+        let (stem, extension) = (clean(stem, 8), clean(extension, 3));
+        let form = |stem: &str| match folder {
+            true => stem.as_bytes().to_vec(),
+            false => format!("{stem}.{extension};1").into_bytes(),
+        };
+        let first = form(&stem);
+        let mut candidate = first.clone();
+        let next = self.next.entry(first).or_default();
+        while self.taken.contains(&candidate) {
+            let tail = next.to_string();
+            *next += 1;
+            let head: String = stem.chars().take(8usize.saturating_sub(tail.len())).collect();
+            candidate = form(&format!("{head}{tail}"));
+        }
+        self.taken.insert(candidate.clone());
+        candidate
     }
-    candidate
 }

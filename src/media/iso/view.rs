@@ -1,8 +1,11 @@
 //! The two folder trees over one copy of the files.
 
+use std::collections::HashSet;
+
 use super::bytes::{SECTOR, padded};
-use super::record::record;
-use super::short_name::short_name;
+use super::layout::Place;
+use super::record::{self, record};
+use super::short_name::ShortNames;
 use super::volume::{Body, Node, Volume};
 use super::{joliet, rock_ridge};
 
@@ -37,6 +40,7 @@ impl Folder {
 /// One of the two trees: the primary, or Joliet's.
 pub(super) struct View {
     joliet: bool,
+    max_extent: u64,
     /// In the order of the path table: by depth, then by parent, then by identifier.
     pub(super) folders: Vec<Folder>,
     pub(super) table_sector: u32,
@@ -44,12 +48,12 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn of(volume: &Volume, joliet: bool) -> View {
+    pub(super) fn of(volume: &Volume, files: &[Place], joliet: bool) -> View {
         let mut folders = vec![Folder { identifier: vec![0], parent: 0, items: Vec::new(), sector: 0, sectors: 0 }];
         let mut nodes = vec![0usize];
         let mut index = 0;
         while let Some(&node) = nodes.get(index) {
-            let mut taken: Vec<Vec<u8>> = Vec::new();
+            let (mut short, mut taken) = (ShortNames::default(), HashSet::new());
             let mut items: Vec<(Item, usize)> = Vec::new();
             for &child in volume.children(node) {
                 let Some(Node { name, body }) = volume.nodes.get(child) else { continue };
@@ -57,8 +61,10 @@ impl View {
                     Body::Folder(_) => (true, Target::Folder(0)),
                     Body::File(content) => (false, Target::File(*content)),
                 };
-                let identifier = if joliet { joliet::name(name, folder) } else { short_name(name, folder, &taken) };
-                taken.push(identifier.clone());
+                let identifier = if joliet { joliet::name(name, folder, &taken) } else { short.of(name, folder) };
+                if joliet {
+                    taken.insert(identifier.clone());
+                }
                 items.push((Item { identifier, name: name.clone(), target }, child));
             }
             items.sort_by(|a, b| a.0.identifier.cmp(&b.0.identifier));
@@ -75,9 +81,9 @@ impl View {
             }
             index += 1;
         }
-        let mut view = View { joliet, folders, table_sector: 0, table_size: 0 };
+        let mut view = View { joliet, max_extent: volume.max_extent, folders, table_sector: 0, table_size: 0 };
         for index in 0..view.folders.len() {
-            let sectors = (view.directory(index, &[]).len() / SECTOR) as u32;
+            let sectors = (view.directory(index, files).len() / SECTOR) as u32;
             if let Some(folder) = view.folders.get_mut(index) {
                 folder.sectors = sectors;
             }
@@ -106,7 +112,7 @@ impl View {
     }
 
     /// Returns a folder's records in whole sectors; no record crosses from one sector into the next.
-    pub(super) fn directory(&self, index: usize, files: &[(u32, u32)]) -> Vec<u8> {
+    pub(super) fn directory(&self, index: usize, files: &[Place]) -> Vec<u8> {
         let Some(folder) = self.folders.get(index) else { return Vec::new() };
         let place = |index: usize| self.folders.get(index).map(|f| (f.sector, f.bytes())).unwrap_or_default();
         let subfolders = folder.items.iter().filter(|item| matches!(item.target, Target::Folder(_))).count() as u32;
@@ -117,30 +123,39 @@ impl View {
             if index == 0 {
                 own.extend_from_slice(rock_ridge::FIRST);
             }
-            own.extend(rock_ridge::posix(true, subfolders + 2));
+            own.extend(rock_ridge::posix(rock_ridge::FOLDER, subfolders + 2));
             if index == 0 {
                 own.extend_from_slice(rock_ridge::EXTENSION);
             }
         }
-        records.push(record(&[0], here.0, here.1, true, &own));
+        records.push(record(&[0], here.0, here.1, record::FOLDER, &own));
         records.push(record(
             &[1],
             above.0,
             above.1,
-            true,
-            &if self.joliet { Vec::new() } else { rock_ridge::posix(true, 2) },
+            record::FOLDER,
+            &if self.joliet { Vec::new() } else { rock_ridge::posix(rock_ridge::FOLDER, 2) },
         ));
         for item in &folder.items {
-            let (is_folder, (sector, size)) = match item.target {
-                Target::Folder(number) => (true, place(number)),
-                Target::File(number) => (false, files.get(number).copied().unwrap_or_default()),
+            let extra = |mode: u32, links: u32| match self.joliet {
+                true => Vec::new(),
+                false => [rock_ridge::posix(mode, links), rock_ridge::name(&item.name)].concat(),
             };
-            let mut extra = Vec::new();
-            if !self.joliet {
-                extra.extend(rock_ridge::posix(is_folder, if is_folder { 2 } else { 1 }));
-                extra.extend(rock_ridge::name(&item.name));
+            match item.target {
+                Target::Folder(number) => {
+                    let ((sector, size), extra) = (place(number), extra(rock_ridge::FOLDER, 2));
+                    records.push(record(&item.identifier, sector, size, record::FOLDER, &extra));
+                }
+                Target::File(number) => {
+                    let file = files.get(number).copied().unwrap_or_default();
+                    let extra = extra(rock_ridge::file_mode(file.executable), 1);
+                    let mut extents = file.extents(self.max_extent).peekable();
+                    while let Some((sector, size)) = extents.next() {
+                        let flags = if extents.peek().is_some() { record::MORE } else { 0 };
+                        records.push(record(&item.identifier, sector, size, flags, &extra));
+                    }
+                }
             }
-            records.push(record(&item.identifier, sector, size, is_folder, &extra));
         }
         let mut bytes = Vec::new();
         for record in records {
