@@ -84,13 +84,17 @@ function Machine:shell(what) end
 
 ---@class rimg.UploadOptions
 ---@field mode string? A file's permission bits as an octal string, `"0644"`. Default: the file's own. Trees keep theirs.
----@field owner string? The owner, `user` or `user:group`; of a tree, of all that is in it.
+---@field owner string? The owner, `user` or `user:group`; of a tree, of all that is in it. Default: a file that is there keeps its own.
+---@field group string? The group, in place of one in `owner`.
 ---@field sudo boolean? Whether it is put in place as root, by sudo where the user is not root; missing folders are made. Default: false.
 ---@field timeout rimg.Duration? How long it may take. Default: no limit.
 ---@field max_retries integer? How many more attempts a failed one is followed by. Default: 0.
 
 --- Uploads a file or a folder, and returns the bytes sent. As in Packer, the contents of `src/` go into the folder
 --- `dst`, and the folder `src` becomes `dst/src`; a file goes to the path `dst`, or into the folder `dst/`.
+---
+--- A file appears whole at its target or not at all, and an upload whose connection drops starts over on a new one.
+--- Folders keep modes, times, symbolic and hard links, and holes; folders that are there keep their modes.
 ---@async
 ---@param src string A path on this host, relative to the Lua script.
 ---@param dst string A path on the machine; `~/` is the user's home.
@@ -114,7 +118,8 @@ function Machine:download(src, dst, opts) end
 
 ---@class rimg.WriteOptions
 ---@field mode string? Permission bits as an octal string. Default: `"0644"` for a new file.
----@field owner string? The owner, `user` or `user:group`.
+---@field owner string? The owner, `user` or `user:group`. Default: a file that is there keeps its own.
+---@field group string? The group, in place of one in `owner`.
 ---@field sudo boolean? Whether it is written as root, by sudo where the user is not root. Missing folders are made; a file that is there keeps owner and mode unless they are given. Default: false.
 
 --- Writes text (or any bytes) to a file on the machine.

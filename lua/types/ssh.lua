@@ -14,3 +14,4 @@
 ---@field ssh_handshake_attempts integer? How often the server may refuse the credentials before that is final. Default 3; on a machine that is still booting, as often as two minutes allow.
 ---@field ssh_connect_timeout rimg.Duration? How long one TCP connection may take to come about. Default `"10s"`.
 ---@field ssh_keep_alive_interval rimg.Duration? How often a silent server is asked for a sign of life; 0 turns it off. Default `"5s"`.
+---@field ssh_file_transfer_method ("sftp"|"scp")? By which protocol files travel. Default: the fastest that the machine has: SFTP, a shell's `cat`, or scp. Folders travel as tar streams where the machine has a shell and tar.

@@ -1,5 +1,7 @@
 //! This host as a machine: commands in process groups of their own, files by copying.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -9,10 +11,11 @@ use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-use super::{pipe, tree};
+use super::{pipe, sparse, tree};
 use crate::engine::{Command, Communicator, ExitStatus, FileMeta, Line, OutputSink, Sink, Source};
 use crate::error::{Error, Kind, Result, io_error};
 use crate::host::atomic::Pending;
+use crate::host::blocking::{self, Cancel};
 use crate::host::process::{self, Process};
 use crate::ui::event::Counter;
 
@@ -126,14 +129,15 @@ impl Communicator for LocalCommunicator {
         match what {
             Source::Bytes(bytes) => {
                 let (bytes, counter) = (bytes.to_vec(), counter.clone());
-                blocking(move || write_file(&mut bytes.as_slice(), &target, meta.mode.or(Some(0o644)), &counter)).await
+                let mode = meta.mode.unwrap_or(0o644);
+                blocking::run(move |cancel| write_file(&mut bytes.as_slice(), &target, mode, &counter, cancel)).await
             }
             Source::File(path) => {
                 if let (true, Some(name)) = (to.ends_with('/'), path.file_name()) {
                     target.push(name);
                 }
                 let (path, counter) = (path.to_owned(), counter.clone());
-                blocking(move || copy_file(&path, &target, meta.mode, &counter)).await
+                blocking::run(move |cancel| copy_file(&path, &target, meta.mode, &counter, cancel)).await
             }
             Source::Tree(path) => copy_tree(path, &target, counter).await,
         }
@@ -151,7 +155,7 @@ impl Communicator for LocalCommunicator {
             }
             Sink::File(path) => {
                 let (path, counter) = (path.to_owned(), counter.clone());
-                blocking(move || copy_file(&source, &path, None, &counter)).await
+                blocking::run(move |cancel| copy_file(&source, &path, None, &counter, cancel)).await
             }
             Sink::Tree(path) => copy_tree(&source, path, counter).await,
         }
@@ -166,33 +170,71 @@ impl Communicator for LocalCommunicator {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| Error::new(Kind::Internal, "copying was interrupted").caused_by(e))?
-}
-
-fn copy_file(from: &Path, to: &Path, mode: Option<u32>, counter: &Counter) -> Result<u64> {
-    let mut file = std::fs::File::open(from).map_err(|e| io_error("read", from, e))?;
-    let meta = file.metadata().map_err(|e| io_error("read", from, e))?;
+fn copy_file(from: &Path, to: &Path, mode: Option<u32>, counter: &Counter, cancel: &Cancel) -> Result<u64> {
+    let failed = |e| io_error("read", from, e);
+    let mut file = File::open(from).map_err(failed)?;
+    let meta = file.metadata().map_err(failed)?;
     if meta.is_dir() {
         return Err(Error::new(Kind::Io, format!("{} is a folder, not a file", from.display())));
     }
-    write_file(&mut file, to, mode.or(Some(meta.permissions().mode() & 0o7777)), counter)
+    let mode = mode.unwrap_or(meta.permissions().mode() & 0o7777);
+    let extents = sparse::extents(&file, meta.len());
+    if !sparse::has_holes(&extents, meta.len()) {
+        return write_file(&mut file, to, mode, counter, cancel);
+    }
+    write(to, mode, |target| {
+        for extent in &extents {
+            file.seek(SeekFrom::Start(extent.offset)).map_err(failed)?;
+            target.seek(SeekFrom::Start(extent.offset)).map_err(|e| io_error("write", to, e))?;
+            copy(&mut (&mut file).take(extent.length), target, to, counter, cancel)?;
+        }
+        target.set_len(meta.len()).map_err(|e| io_error("write", to, e))?;
+        Ok(meta.len())
+    })
 }
 
-fn write_file(from: &mut impl std::io::Read, to: &Path, mode: Option<u32>, counter: &Counter) -> Result<u64> {
-    let pending = Pending::beside(to)?;
+fn write_file(from: &mut impl Read, to: &Path, mode: u32, counter: &Counter, cancel: &Cancel) -> Result<u64> {
+    write(to, mode, |target| copy(from, target, to, counter, cancel))
+}
+
+/// Makes a file that appears when `fill` is done with it; what is no file (a device, a pipe) is written as it is.
+fn write(to: &Path, mode: u32, fill: impl FnOnce(&mut File) -> Result<u64>) -> Result<u64> {
     let failed = |e| io_error("write", to, e);
-    let mut file = std::fs::File::create(pending.path()).map_err(failed)?;
-    let total = std::io::copy(from, &mut file).map_err(failed)?;
-    if let Some(mode) = mode {
-        file.set_permissions(std::fs::Permissions::from_mode(mode)).map_err(failed)?;
+    match std::fs::metadata(to) {
+        Ok(found) if found.is_dir() => {
+            return Err(Error::new(Kind::Io, format!("cannot write {}: it is a folder", to.display())));
+        }
+        Ok(found) if !found.is_file() => {
+            return fill(&mut std::fs::OpenOptions::new().write(true).open(to).map_err(failed)?);
+        }
+        _ => {}
     }
+    // A link stays one.
+    let target = std::fs::canonicalize(to).unwrap_or_else(|_| to.to_owned());
+    let pending = Pending::beside(&target)?;
+    let mut file = File::create(pending.path()).map_err(failed)?;
+    let total = fill(&mut file)?;
+    file.set_permissions(std::fs::Permissions::from_mode(mode)).map_err(failed)?;
     drop(file);
     pending.commit()?;
-    counter.add(total);
     Ok(total)
+}
+
+fn copy(from: &mut impl Read, target: &mut File, to: &Path, counter: &Counter, cancel: &Cancel) -> Result<u64> {
+    let mut buffer = vec![0; 256 << 10];
+    let mut total = 0;
+    loop {
+        cancel.check()?;
+        let count = match from.read(&mut buffer) {
+            Ok(0) => return Ok(total),
+            Ok(count) => count,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(Error::new(Kind::Io, "cannot read what is to be copied").caused_by(e)),
+        };
+        target.write_all(buffer.get(..count).unwrap_or_default()).map_err(|e| io_error("write", to, e))?;
+        total += count as u64;
+        counter.add(count as u64);
+    }
 }
 
 /// Copies the contents of a folder: the same stream as to a machine, so that the same things are kept.
@@ -204,7 +246,9 @@ async fn copy_tree(from: &Path, to: &Path, counter: &Counter) -> Result<u64> {
     let (writer, mut pieces) = pipe::outgoing();
     let (sender, mut reader) = pipe::incoming();
     let (from, to, counter) = (from.to_owned(), to.to_owned(), counter.clone());
-    let packer = tokio::task::spawn_blocking(move || tree::pack(&from, writer, &Counter::default()));
+    let packer = tokio::task::spawn_blocking(move || {
+        tree::pack(&from, writer, tree::Packing { sparse: true, end: None }, &Counter::default())
+    });
     let unpacker = tokio::task::spawn_blocking(move || tree::unpack(&mut reader, &to, &counter));
     let mut unpacker_ended = false;
     while let Some(piece) = pieces.recv().await {
@@ -225,7 +269,7 @@ async fn copy_tree(from: &Path, to: &Path, counter: &Counter) -> Result<u64> {
     if !unpacker_ended {
         packed?;
     }
-    unpacked
+    unpacked.map(|unpacked| unpacked.bytes)
 }
 
 #[cfg(test)]
@@ -290,7 +334,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let local = LocalCommunicator::new(dir.path());
         let counter = Counter::default();
-        local.upload(Source::Bytes(b"x"), "a/b/one", FileMeta { mode: Some(0o750) }, &counter).await.unwrap();
+        local
+            .upload(Source::Bytes(b"x"), "a/b/one", FileMeta { mode: Some(0o750), ..FileMeta::default() }, &counter)
+            .await
+            .unwrap();
         assert_eq!(std::fs::metadata(dir.path().join("a/b/one")).unwrap().permissions().mode() & 0o777, 0o750);
         std::os::unix::fs::symlink("one", dir.path().join("a/b/link")).unwrap();
         let sent = local.upload(Source::Tree(&dir.path().join("a")), "copy", FileMeta::default(), &counter).await;
@@ -302,7 +349,41 @@ mod tests {
         let missing = local.upload(Source::Tree(Path::new("/no/such")), "y", FileMeta::default(), &counter).await;
         assert!(missing.unwrap_err().message().contains("/no/such"));
         assert!(!dir.path().join("y").exists());
+        // Holes stay holes.
+        use std::os::unix::fs::MetadataExt;
+        let sparse = dir.path().join("sparse");
+        File::create_new(&sparse).unwrap().set_len(64 << 20).unwrap();
+        let sent = local.upload(Source::File(&sparse), "sparse-copy", FileMeta::default(), &counter).await;
+        assert_eq!(sent.unwrap(), 64 << 20);
+        let copy = std::fs::metadata(dir.path().join("sparse-copy")).unwrap();
+        assert_eq!((copy.len(), copy.blocks()), (64 << 20, 0));
         local.close().await;
         assert!(local.exec(&Command::shell("true"), &mut Captured::default()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_copy_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let local = LocalCommunicator::new(dir.path());
+        let counter = Counter::default();
+        // It never ends by itself.
+        let into = dir.path().join("into/copy");
+        let copy = local.download("/dev/zero", Sink::File(&into), &counter);
+        let cut = async {
+            while counter.get() < 4 << 20 {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            _ = copy => panic!("it ended"),
+            () = cut => {}
+        }
+        for _ in 0..500 {
+            if std::fs::read_dir(dir.path().join("into")).unwrap().count() == 0 {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("the copy goes on");
     }
 }

@@ -4,6 +4,10 @@
 pub mod local;
 /// A bounded pipe between async code and blocking readers and writers.
 pub mod pipe;
+/// Shell programs for the other end of a transfer.
+pub mod scripts;
+/// Holes in files.
+pub mod sparse;
 /// SSH.
 pub mod ssh;
 /// Folders as tar streams.

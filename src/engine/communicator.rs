@@ -105,6 +105,9 @@ pub enum Sink<'a> {
 pub struct FileMeta {
     /// Permission bits, `0o755`; for a file upload the default is the source's own, for bytes 0644.
     pub mode: Option<u32>,
+    /// A number that the attempts at one upload share, so that a later one takes over what an earlier one, cut off, had
+    /// to leave on the machine.
+    pub transfer: Option<u64>,
 }
 
 /// A live way to a machine. Calls may run side by side; dropping a call's future cancels it.
@@ -115,7 +118,7 @@ pub trait Communicator: Send + Sync {
     async fn exec(&self, command: &Command, out: &mut dyn OutputSink) -> Result<ExitStatus>;
 
     /// Sends a file, bytes or a tree to a path on the machine, and returns the bytes of content sent; `counter`
-    /// advances with them.
+    /// advances with them. A file appears whole at its target or not at all.
     async fn upload(&self, what: Source<'_>, to: &str, meta: FileMeta, counter: &Counter) -> Result<u64>;
 
     /// Fetches a path on the machine, and returns the bytes of content received.

@@ -1,13 +1,16 @@
 //! Time limits, pauses and further attempts of one operation.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::{BuildCx, Seconds, Session};
+use crate::engine::{BuildCx, Communicator, Seconds, Session};
 use crate::error::{Error, Kind, Result};
 
 /// The first pause between two attempts; it doubles up to [`LAST_DELAY`].
 const FIRST_DELAY: Duration = Duration::from_millis(500);
+/// How often a transfer starts over after its connection dropped.
+const RECONNECTS: u32 = 3;
 const LAST_DELAY: Duration = Duration::from_secs(15);
 
 /// Returns the surroundings of the code that runs now: of its step and timeout where there are any.
@@ -41,6 +44,36 @@ where
         }
     }
     attempt().await
+}
+
+/// Makes a transfer, and starts it over on a new connection when the one it used drops. Nothing is half done by one
+/// that was cut off, so this is safe; commands are never repeated unless it is asked for.
+pub async fn reconnecting<T, Fut>(
+    session: &Session,
+    mut transfer: impl FnMut(Arc<dyn Communicator>) -> Fut,
+) -> Result<T>
+where
+    Fut: Future<Output = Result<T>>,
+{
+    let mut left = RECONNECTS;
+    loop {
+        // A machine that cannot be reached again was waited for already.
+        let communicator = session.communicator().await?;
+        match transfer(communicator).await {
+            Err(error) if left > 0 && is_lost(&error) => {
+                let cx = context(session);
+                cx.ui.warn(format!("{error}; starting over on a new connection, {left} more times at most"));
+                tokio::time::sleep(FIRST_DELAY).await;
+                left -= 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Tells whether the connection broke.
+pub fn is_lost(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Connect | Kind::Network)
 }
 
 fn may_pass(kind: Kind) -> bool {

@@ -5,9 +5,11 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{self, context};
+use super::place::Stage;
 use super::run;
 use super::wrap::Wrapped;
 use super::write::{absolute, check_path};
+use crate::communicator::scripts;
 use crate::engine::{Operation, Seconds, Session, Sink};
 use crate::error::{Error, Kind, Result, io_error};
 use crate::ui::event::{Counter, Unit};
@@ -36,17 +38,26 @@ pub async fn download(session: &Session, src: &str, dst: &str, options: &Downloa
     session
         .perform(operation, || async {
             let cx = context(session);
-            attempt::repeated(&cx, options.max_retries, || async {
-                let progress = cx.ui.progress(format!("downloading {src}"), None, Unit::Bytes);
-                let counter = progress.counter();
-                fetch(session, src, dst, options, &counter).await
+            let stage = Stage::new();
+            attempt::repeated(&cx, options.max_retries, || {
+                attempt::reconnecting(session, |_| async {
+                    let progress = cx.ui.progress(format!("downloading {src}"), None, Unit::Bytes);
+                    fetch(session, src, dst, &stage, options, &progress.counter()).await
+                })
             })
             .await
         })
         .await
 }
 
-async fn fetch(session: &Session, src: &str, dst: &str, options: &DownloadOptions, counter: &Counter) -> Result<u64> {
+async fn fetch(
+    session: &Session,
+    src: &str,
+    dst: &str,
+    stage: &Stage,
+    options: &DownloadOptions,
+    counter: &Counter,
+) -> Result<u64> {
     let from = absolute(session, src).await?;
     if !options.sudo {
         let ask = Wrapped {
@@ -58,26 +69,22 @@ async fn fetch(session: &Session, src: &str, dst: &str, options: &DownloadOption
         return attempt::limited(options.timeout, take(session, src, &from, is_tree, dst, counter)).await;
     }
     // The user may not read it: root copies it to a place of the user's own.
-    let staged = format!("/tmp/rimg-{}", uuid::Uuid::new_v4().simple());
-    let make = Wrapped {
-        program: r#"umask 077;mkdir -- "$1"&&id -u"#.into(),
-        args: vec![staged.clone()],
-        ..Wrapped::default()
-    };
-    let user = run::ask(session, &make).await?.stdout.trim().to_owned();
+    let user = stage.make(session).await?;
     let fetched = attempt::limited(options.timeout, async {
         let copy = Wrapped {
-            program: r#"if [ -d "$1" ];then mkdir -- "$2/x"&&cp -a -- "$1/." "$2/x"&&t=d;else cp -- "$1" "$2/x"&&t=f;fi&&chown -R -- "$3" "$2/x"&&echo $t"#.into(),
-            args: vec![from, staged.clone(), user],
+            program: r#"if [ -d "$1" ];then mkdir -- "$2"&&cp -a -- "$1/." "$2"&&t=d;else cp -- "$1" "$2"&&t=f;fi&&chown -R -- "$3" "$2"&&echo $t"#.into(),
+            args: vec![scripts::operand(&from), stage.item(), user],
             sudo: true,
             ..Wrapped::default()
         };
         let is_tree = run::ask(session, &copy).await?.stdout.trim() == "d";
-        take(session, src, &format!("{staged}/x"), is_tree, dst, counter).await
+        take(session, src, &stage.item(), is_tree, dst, counter).await
     })
     .await;
-    let remove = Wrapped { program: r#"rm -rf -- "$1""#.into(), args: vec![staged], sudo: true, ..Wrapped::default() };
-    let removed = run::ask(session, &remove).await;
+    if fetched.as_ref().is_err_and(attempt::is_lost) {
+        return fetched;
+    }
+    let removed = stage.remove(session, true).await;
     let bytes = fetched?;
     removed?;
     Ok(bytes)

@@ -7,6 +7,7 @@ pub mod execute_command;
 pub mod facts;
 pub mod os_release;
 pub mod output;
+mod place;
 pub mod power;
 pub mod result;
 pub mod run;

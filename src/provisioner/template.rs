@@ -14,6 +14,7 @@ pub async fn template(
     options: &WriteOptions,
 ) -> Result<()> {
     write::check_path("vm:template", to)?;
+    options.check(to)?;
     let bytes = session.cx().read_file(src).await.map_err(|e| e.within("vm:template"))?;
     let text = String::from_utf8(bytes)
         .map_err(|e| Error::new(Kind::Option, format!("vm:template: {src} is not UTF-8 text")).caused_by(e))?;

@@ -1,16 +1,18 @@
 //! `vm:upload`: files and trees of this host onto the machine.
 
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{self, context};
-use super::run;
-use super::wrap::Wrapped;
-use super::write::{WriteOptions, absolute, check_path};
+use super::place::{Placement, Stage};
+use super::write::{absolute, check_path, ownership};
+use crate::communicator::tree;
 use crate::engine::options::FileMode;
-use crate::engine::{FileMeta, Operation, Seconds, Session, Source};
+use crate::engine::{BuildCx, Communicator, FileMeta, Operation, Seconds, Session, Source};
 use crate::error::{Error, Kind, Result, io_error};
+use crate::host::blocking;
 use crate::ui::event::{Counter, Unit};
 
 /// Options of `vm:upload`.
@@ -21,12 +23,26 @@ pub struct UploadOptions {
     pub mode: Option<FileMode>,
     /// The owner, `user` or `user:group`, as chown takes it; of a tree, of all that is in it.
     pub owner: Option<String>,
+    /// The group, in place of one in `owner`.
+    pub group: Option<String>,
     /// Whether it is put in place as root, by sudo where the user is not root; missing folders are made.
     pub sudo: bool,
     /// How long it may take; no limit by default.
     pub timeout: Option<Seconds>,
     /// How many more attempts a failed one is followed by; 0 by default.
     pub max_retries: u32,
+}
+
+/// An upload that attempts are made at.
+struct Job<'a> {
+    local: &'a Path,
+    is_tree: bool,
+    target: &'a str,
+    /// The source's own permission bits.
+    mode: u32,
+    /// What the attempts have in common.
+    transfer: u64,
+    stage: Stage,
 }
 
 /// Uploads a file or a folder and returns the bytes sent.
@@ -44,17 +60,30 @@ pub async fn upload(session: &Session, src: &str, dst: &str, options: &UploadOpt
         return Err(Error::new(Kind::Option, "vm:upload: option `mode`: a folder's files keep their own modes")
             .hint("set them on this host, or by vm:run(\"chmod …\") afterwards"));
     }
+    ownership("vm:upload", options.owner.as_deref(), options.group.as_deref())?;
     let target = if is_tree { tree_target(src, &local, dst) } else { file_target(&local, dst) };
     let request = serde_json::json!({ "source": src, "target": target, "tree": is_tree, "options": options });
     let operation = Operation::new("upload", format!("{src} -> {target}"), request);
     session
         .perform(operation, || async {
             let cx = context(session);
-            let total = size(&local, is_tree).await;
-            attempt::repeated(&cx, options.max_retries, || async {
-                let progress = cx.ui.progress(format!("uploading {src}"), total, Unit::Bytes);
-                let counter = progress.counter();
-                send(session, &local, is_tree, &target, options, &counter).await
+            let total = size(&cx, src, &local, is_tree).await?;
+            let job = Job {
+                local: &local,
+                is_tree,
+                target: &target,
+                mode: meta.permissions().mode() & 0o7777,
+                transfer: uuid::Uuid::new_v4().as_u64_pair().0,
+                stage: Stage::new(),
+            };
+            attempt::repeated(&cx, options.max_retries, || {
+                attempt::reconnecting(session, |communicator| {
+                    let (cx, job) = (&cx, &job);
+                    async move {
+                        let progress = cx.ui.progress(format!("uploading {src}"), Some(total), Unit::Bytes);
+                        send(session, &*communicator, job, options, &progress.counter()).await
+                    }
+                })
             })
             .await
             .map_err(|e| match (is_tree, e.kind()) {
@@ -67,63 +96,45 @@ pub async fn upload(session: &Session, src: &str, dst: &str, options: &UploadOpt
 
 async fn send(
     session: &Session,
-    local: &Path,
-    is_tree: bool,
-    target: &str,
+    communicator: &dyn Communicator,
+    job: &Job<'_>,
     options: &UploadOptions,
     counter: &Counter,
 ) -> Result<u64> {
-    let communicator = session.communicator().await?;
-    let source = if is_tree { Source::Tree(local) } else { Source::File(local) };
-    let meta = FileMeta { mode: options.mode.map(|m| m.0) };
-    let finish = WriteOptions { mode: options.mode, owner: options.owner.clone(), sudo: options.sudo };
-    if !options.sudo {
-        let sent = attempt::limited(options.timeout, communicator.upload(source, target, meta, counter)).await?;
-        if options.owner.is_some() {
-            let program = "chown -R -- \"$2\" \"$1\"".to_owned();
-            let target = absolute(session, target).await?;
-            let wrapped = Wrapped { program, args: finish.args(&target), ..Wrapped::default() };
-            run::ask(session, &wrapped).await?;
-        }
-        return Ok(sent);
+    let source = if job.is_tree { Source::Tree(job.local) } else { Source::File(job.local) };
+    let meta = FileMeta { mode: options.mode.map(|m| m.0), transfer: Some(job.transfer) };
+    let owner = ownership("vm:upload", options.owner.as_deref(), options.group.as_deref())?;
+    if !options.sudo && owner.is_none() {
+        return attempt::limited(options.timeout, communicator.upload(source, job.target, meta, counter)).await;
     }
-    // The user may not write there: it goes to a place of the user's own, and root moves it from there.
-    let staged = format!("/tmp/rimg-{}", uuid::Uuid::new_v4().simple());
-    let make =
-        Wrapped { program: r#"umask 077;mkdir -- "$1""#.into(), args: vec![staged.clone()], ..Wrapped::default() };
-    run::ask(session, &make).await?;
-    let inner = format!("{staged}/x");
+    // It goes to a place of the user's own first: the user may not write to the target, and nobody is to see it there
+    // with another owner.
+    let placement = Placement {
+        owner,
+        mode: options.mode.map(FileMode::octal),
+        new_mode: format!("{:o}", job.mode),
+        sudo: options.sudo,
+    };
+    job.stage.make(session).await?;
     let placed = attempt::limited(options.timeout, async {
+        let inner = job.stage.item();
         let sent = communicator.upload(source, &inner, meta, counter).await?;
-        let target = absolute(session, target).await?;
-        run::ask(session, &place(&inner, &target, is_tree, &finish)).await?;
+        let target = absolute(session, job.target).await?;
+        match job.is_tree {
+            true => placement.staged_tree(session, &inner, &target).await?,
+            false => placement.staged_file(session, &inner, &target).await?,
+        }
         Ok(sent)
     })
     .await;
-    // Also after a timeout: what is staged would end up in the image.
-    let remove = Wrapped { program: r#"rm -rf -- "$1""#.into(), args: vec![staged], sudo: true, ..Wrapped::default() };
-    let removed = run::ask(session, &remove).await;
+    if placed.as_ref().is_err_and(attempt::is_lost) {
+        return placed;
+    }
+    // Also after a timeout.
+    let removed = job.stage.remove(session, options.sudo).await;
     let sent = placed?;
     removed?;
     Ok(sent)
-}
-
-/// Returns the command that puts what was staged at its target, as root.
-fn place(staged: &str, target: &str, is_tree: bool, options: &WriteOptions) -> Wrapped {
-    // Arguments: target, owner, mode, staged.
-    let mut args = options.args(target);
-    args.push(staged.to_owned());
-    let program = if is_tree {
-        let owner = if options.owner.is_some() { "chown -R -- \"$2\" \"$4\"" } else { "chown -R 0:0 -- \"$4\"" };
-        format!(r#"{owner}&&(umask 022;mkdir -p -- "$1")&&cp -a -- "$4/." "$1""#)
-    } else {
-        // A file that is there keeps owner and mode unless they are given; a new one gets the source's mode.
-        let finish = options.finish();
-        format!(
-            r#"d=$(dirname -- "$1")&&(umask 022;mkdir -p -- "$d")&&if [ -e "$1" ];then cat -- "$4" >"$1";else chown 0:0 -- "$4"&&cp -p -- "$4" "$1";fi{finish}"#
-        )
-    };
-    Wrapped { program, args, sudo: true, ..Wrapped::default() }
 }
 
 fn file_target(local: &Path, dst: &str) -> String {
@@ -144,30 +155,17 @@ fn tree_target(src: &str, local: &Path, dst: &str) -> String {
     }
 }
 
-/// Returns the bytes of content to send, for the counter; unknown where something cannot be read.
-async fn size(local: &Path, is_tree: bool) -> Option<u64> {
+/// Returns the bytes of content to send, for the counter; warns of what is not sent.
+async fn size(cx: &BuildCx, src: &str, local: &Path, is_tree: bool) -> Result<u64> {
     if !is_tree {
-        return tokio::fs::metadata(local).await.ok().map(|meta| meta.len());
+        return tokio::fs::metadata(local).await.map(|meta| meta.len()).map_err(|e| io_error("upload", local, e));
     }
     let root = local.to_owned();
-    tokio::task::spawn_blocking(move || tree_size(root)).await.ok().flatten()
-}
-
-fn tree_size(root: PathBuf) -> Option<u64> {
-    let mut total = 0;
-    let mut folders = vec![root];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).ok()? {
-            let entry = entry.ok()?;
-            let meta = entry.metadata().ok()?;
-            if meta.is_dir() {
-                folders.push(entry.path());
-            } else if meta.is_file() {
-                total += meta.len();
-            }
-        }
+    let survey = blocking::run(move |_| tree::survey(&root)).await?;
+    for path in &survey.special {
+        cx.ui.warn(format!("left out of the upload of {src}: {} (no file, folder or link)", path.display()));
     }
-    Some(total)
+    Ok(survey.bytes)
 }
 
 #[cfg(test)]
@@ -197,7 +195,7 @@ mod tests {
 
     #[tokio::test]
     async fn root_places_what_was_staged_and_nothing_is_left() {
-        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        use std::os::unix::fs::MetadataExt;
         if !rustix::process::geteuid().is_root() {
             return;
         }
@@ -228,7 +226,7 @@ mod tests {
         }
         let hurried = UploadOptions { timeout: Seconds::parse("0"), ..options };
         assert_eq!(upload(&bench.session, "one", &target, &hurried).await.unwrap_err().kind(), Kind::Timeout);
-        for command in bench.commands().iter().filter(|c| c.contains("mkdir -- ")) {
+        for command in bench.commands().iter().filter(|c| c.contains(";mkdir -- ")) {
             let place = command.split_whitespace().last().unwrap();
             assert!(place.starts_with("/tmp/rimg-") && !Path::new(place).exists(), "{place}");
         }

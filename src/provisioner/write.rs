@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::attempt;
+use super::place::Placement;
 use super::result::CommandResult;
 use super::run;
 use super::wrap::Wrapped;
@@ -22,26 +24,55 @@ pub struct WriteOptions {
     pub mode: Option<FileMode>,
     /// The owner, `user` or `user:group`, as chown takes it.
     pub owner: Option<String>,
+    /// The group, in place of one in `owner`.
+    pub group: Option<String>,
     /// Whether it is written as root, by sudo where the user is not root; missing folders are made. A file that is
     /// there keeps owner and mode unless they are given.
     pub sudo: bool,
 }
 
 impl WriteOptions {
-    /// Returns shell code that gives the file `$1` its owner (`$2`) and mode (`$3`).
-    pub(super) fn finish(&self) -> String {
-        let owner = if self.owner.is_some() { "&&chown -- \"$2\" \"$1\"" } else { "" };
-        let mode = if self.mode.is_some() { "&&chmod -- \"$3\" \"$1\"" } else { "" };
-        format!("{owner}{mode}")
+    /// Checks what can be known beforehand.
+    pub(super) fn check(&self, path: &str) -> Result<()> {
+        if path.ends_with('/') {
+            return Err(Error::new(Kind::Option, format!("{path} names a folder, not a file"))
+                .hint("say the file's name: there is no source to take one from"));
+        }
+        self.placement().map(drop)
     }
 
-    pub(super) fn args(&self, to: &str) -> Vec<String> {
-        vec![to.to_owned(), self.owner.clone().unwrap_or_default(), self.mode.map(FileMode::octal).unwrap_or_default()]
+    fn placement(&self) -> Result<Placement> {
+        Ok(Placement {
+            owner: ownership("vm:write", self.owner.as_deref(), self.group.as_deref())?,
+            mode: self.mode.map(FileMode::octal),
+            new_mode: "644".into(),
+            sudo: self.sudo,
+        })
     }
 
     /// Tells whether more than the communicator's own upload is needed.
-    pub(super) fn needs_shell(&self) -> bool {
-        self.sudo || self.owner.is_some()
+    fn needs_shell(&self) -> bool {
+        self.sudo || self.owner.is_some() || self.group.is_some()
+    }
+}
+
+/// Joins owner and group to what chown takes.
+pub(super) fn ownership(of: &str, owner: Option<&str>, group: Option<&str>) -> Result<Option<String>> {
+    for (name, value) in [("owner", owner), ("group", group)] {
+        let part = value.unwrap_or("x");
+        if part.is_empty() || part.contains(['\0', '\n']) || (name == "group" && part.contains(':')) {
+            return Err(Error::new(Kind::Option, format!("{of}: option `{name}`: {part:?} is no name"))
+                .field("option", name)
+                .hint("expected a name or a number"));
+        }
+    }
+    match (owner, group) {
+        (Some(owner), Some(_)) if owner.contains(':') => {
+            Err(Error::new(Kind::Option, format!("{of}: option `group`: `owner` names one already"))
+                .field("option", "group"))
+        }
+        (owner, Some(group)) => Ok(Some(format!("{}:{group}", owner.unwrap_or_default()))),
+        (owner, None) => Ok(owner.map(str::to_owned)),
     }
 }
 
@@ -56,6 +87,7 @@ pub struct ReadOptions {
 /// Writes bytes to a file on the machine.
 pub async fn write(session: &Session, path: &str, content: &[u8], options: &WriteOptions) -> Result<()> {
     check_path("vm:write", path)?;
+    options.check(path)?;
     let request = serde_json::json!({ "path": path, "content": digest(content), "options": options });
     let operation = Operation::new("write", path, request);
     session.perform(operation, || put(session, path, content, options)).await
@@ -63,25 +95,19 @@ pub async fn write(session: &Session, path: &str, content: &[u8], options: &Writ
 
 /// Writes bytes inside an operation.
 pub(super) async fn put(session: &Session, path: &str, content: &[u8], options: &WriteOptions) -> Result<()> {
-    if options.needs_shell() {
-        let path = absolute(session, path).await?;
-        // The mode is in force before the content is there: it may be a secret.
-        let umask = if options.mode.is_some() { "umask 077;" } else { "" };
-        let make = r#"d=$(dirname -- "$1")&&(umask 022;mkdir -p -- "$d")&&"#;
-        let program = format!(r#"{make}({umask}cat >"$1"){}"#, options.finish());
-        let wrapped = Wrapped {
-            program,
-            args: options.args(&path),
-            stdin: content.to_vec(),
-            sudo: options.sudo,
-            ..Wrapped::default()
-        };
-        run::ask(session, &wrapped).await?;
-        return Ok(());
-    }
-    let meta = FileMeta { mode: options.mode.map(|m| m.0) };
-    session.communicator().await?.upload(Source::Bytes(content), path, meta, &Counter::default()).await?;
-    Ok(())
+    let placement = options.placement()?;
+    let transfer = Some(uuid::Uuid::new_v4().as_u64_pair().0);
+    attempt::reconnecting(session, |communicator| {
+        let placement = &placement;
+        async move {
+            if options.needs_shell() {
+                return placement.bytes(session, content, &absolute(session, path).await?).await;
+            }
+            let meta = FileMeta { mode: options.mode.map(|m| m.0), transfer };
+            communicator.upload(Source::Bytes(content), path, meta, &Counter::default()).await.map(drop)
+        }
+    })
+    .await
 }
 
 /// A file's bytes, as an operation's result.
@@ -115,12 +141,15 @@ pub async fn read(session: &Session, path: &str, options: &ReadOptions) -> Resul
     let operation = Operation::new("read", path, serde_json::json!({ "path": path, "options": options }));
     let content: Content = session
         .perform(operation, || async {
-            if options.sudo {
-                return read_as_root(session, &absolute(session, path).await?).await;
-            }
-            let mut bytes = Vec::new();
-            session.communicator().await?.download(path, Sink::Bytes(&mut bytes), &Counter::default()).await?;
-            Ok(Content(bytes))
+            attempt::reconnecting(session, |communicator| async move {
+                if options.sudo {
+                    return read_as_root(session, &absolute(session, path).await?).await;
+                }
+                let mut bytes = Vec::new();
+                communicator.download(path, Sink::Bytes(&mut bytes), &Counter::default()).await?;
+                Ok(Content(bytes))
+            })
+            .await
         })
         .await?;
     if content.0.len() as u64 > READ_LIMIT {
@@ -208,7 +237,7 @@ mod tests {
         let bench = Bench::new();
         let bytes: Vec<u8> = (0..=255).rev().collect();
         let path = bench.path("a b/c'd/file");
-        let options = WriteOptions { sudo: true, mode: Some(FileMode(0o640)), owner: Some("1:2".into()) };
+        let options = WriteOptions { sudo: true, mode: Some(FileMode(0o640)), owner: Some("1:2".into()), group: None };
         write(&bench.session, &path, &bytes, &options).await.unwrap();
         assert_eq!(mode(&path), 0o640);
         write(&bench.session, &path, b"new", &WriteOptions { sudo: true, ..WriteOptions::default() }).await.unwrap();

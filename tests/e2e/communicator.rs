@@ -189,7 +189,7 @@ async fn files_round_trip(ssh: &dyn Communicator, lib: &Library) {
     }
     // A shorter file over a longer one, with a mode of its own.
     let remote = lib.join("remote/big").display().to_string();
-    let meta = FileMeta { mode: Some(0o755) };
+    let meta = FileMeta { mode: Some(0o755), ..FileMeta::default() };
     ssh.upload(Source::Bytes(b"#!/bin/sh\necho ran\n"), &remote, meta, &counter).await.unwrap();
     assert_eq!(run(ssh, &remote).await.1, "ran\n");
     // Into a folder by its name; home-relative paths mean the login's home.

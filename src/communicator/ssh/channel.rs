@@ -44,15 +44,19 @@ pub(super) enum Output<'a> {
         stderr: Vec<u8>,
         counter: Option<Counter>,
     },
-    /// Only the beginning of standard error.
-    Errors(Vec<u8>),
+    /// Only the beginning of both.
+    Answer {
+        stdout: Vec<u8>,
+        stderr: Vec<u8>,
+    },
 }
 
-const STDERR_KEPT: usize = 8 << 10;
+/// How much is kept of what a transfer's program says.
+const KEPT: usize = 64 << 10;
 
-fn keep(stderr: &mut Vec<u8>, data: &[u8]) {
-    let room = STDERR_KEPT.saturating_sub(stderr.len()).min(data.len());
-    stderr.extend_from_slice(data.get(..room).unwrap_or_default());
+fn keep(kept: &mut Vec<u8>, data: &[u8]) {
+    let room = KEPT.saturating_sub(kept.len()).min(data.len());
+    kept.extend_from_slice(data.get(..room).unwrap_or_default());
 }
 
 impl Output<'_> {
@@ -70,7 +74,7 @@ impl Output<'_> {
                 stdout.extend_from_slice(&data);
                 counter.iter().for_each(|c| c.add(length));
             }
-            Output::Errors(_) => {}
+            Output::Answer { stdout, .. } => keep(stdout, &data),
         }
         Ok(())
     }
@@ -78,7 +82,22 @@ impl Output<'_> {
     fn stderr(&mut self, data: &[u8]) {
         match self {
             Output::Sink(sink) => sink.stderr(data),
-            Output::Pipe { stderr, .. } | Output::Memory { stderr, .. } | Output::Errors(stderr) => keep(stderr, data),
+            Output::Pipe { stderr, .. } | Output::Memory { stderr, .. } | Output::Answer { stderr, .. } => {
+                keep(stderr, data)
+            }
+        }
+    }
+
+    /// Returns one that keeps the beginning of what is said.
+    pub(super) fn answer() -> Output<'static> {
+        Output::Answer { stdout: Vec::new(), stderr: Vec::new() }
+    }
+
+    /// Tells whether the answer on standard output holds a word.
+    pub(super) fn says(&self, word: &str) -> bool {
+        match self {
+            Output::Answer { stdout, .. } => String::from_utf8_lossy(stdout).contains(word),
+            _ => false,
         }
     }
 
@@ -86,7 +105,7 @@ impl Output<'_> {
     pub(super) fn errors(&self) -> String {
         match self {
             Output::Sink(_) => String::new(),
-            Output::Pipe { stderr, .. } | Output::Memory { stderr, .. } | Output::Errors(stderr) => {
+            Output::Pipe { stderr, .. } | Output::Memory { stderr, .. } | Output::Answer { stderr, .. } => {
                 String::from_utf8_lossy(stderr).trim().to_owned()
             }
         }

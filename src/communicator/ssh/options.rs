@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::method::FileTransferMethod;
 use crate::engine::{BuildCx, Seconds};
 use crate::error::{Error, Kind, Result};
 
@@ -38,6 +39,9 @@ pub struct SshOptions {
     pub ssh_connect_timeout: Option<Seconds>,
     /// How often a silent server is asked for a sign of life; default 5 seconds, 0 turns it off.
     pub ssh_keep_alive_interval: Option<Seconds>,
+    /// By which protocol files travel, `sftp` or `scp`; by default the fastest that the machine has: SFTP, a shell's
+    /// `cat`, or scp. Folders travel as tar streams where the machine has a shell and tar.
+    pub ssh_file_transfer_method: Option<FileTransferMethod>,
 }
 
 impl fmt::Debug for SshOptions {

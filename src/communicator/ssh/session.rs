@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use russh::client::{Handle, Msg};
 use russh::{Channel, ChannelOpenFailure, Disconnect};
-use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::Client;
 use super::channel::{Input, Output};
+use super::method::FileTransferMethod;
 use super::sftp;
 use super::target::Target;
 use crate::engine::{Command, Communicator, ExitStatus, FileMeta, Line, OutputSink, Sink, Source, quote};
@@ -30,6 +31,10 @@ pub(super) struct SshCommunicator {
     token: CancellationToken,
     channels: Semaphore,
     pub(super) sftp: Mutex<sftp::Slot>,
+    /// By which way files travel; none where the machine's means decide.
+    pub(super) method: Option<FileTransferMethod>,
+    /// Whether commands are run by a shell, once that was asked.
+    pub(super) shell: OnceCell<bool>,
     address: String,
 }
 
@@ -40,6 +45,8 @@ impl SshCommunicator {
             token,
             channels: Semaphore::new(CHANNELS),
             sftp: Mutex::default(),
+            method: target.file_transfer_method,
+            shell: OnceCell::new(),
             address: target.address(),
         }
     }
@@ -80,6 +87,11 @@ impl SshCommunicator {
             result = work => result,
             () = self.token.cancelled() => Err(self.gone()),
         }
+    }
+
+    /// Tells whether the connection is no more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.token.is_cancelled()
     }
 
     /// Makes the error for a connection that is no more.

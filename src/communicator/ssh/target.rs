@@ -7,6 +7,7 @@ use std::time::Duration;
 use russh::keys::{HashAlg, PrivateKey, PublicKey};
 
 use super::keys;
+use super::method::FileTransferMethod;
 use super::options::SshOptions;
 use crate::engine::{BuildCx, Seconds};
 use crate::error::{Error, Kind, Result};
@@ -85,6 +86,7 @@ pub struct Target {
     pub(super) attempts: Option<u32>,
     pub(super) connect_timeout: Duration,
     pub(super) keep_alive: Option<Duration>,
+    pub(super) file_transfer_method: Option<FileTransferMethod>,
 }
 
 impl Target {
@@ -119,6 +121,7 @@ impl Target {
             attempts: options.ssh_handshake_attempts,
             connect_timeout: options.ssh_connect_timeout.map_or(Duration::from_secs(10), |Seconds(d)| d),
             keep_alive: (!keep_alive.is_zero()).then_some(keep_alive),
+            file_transfer_method: options.ssh_file_transfer_method,
         })
     }
 

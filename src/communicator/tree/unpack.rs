@@ -1,70 +1,29 @@
-//! Folders as tar streams: packed here, unpacked here without trusting the other side.
+//! A tar stream into a folder.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use tar::{Archive, Builder, EntryType, HeaderMode};
+use tar::{Archive, EntryType};
 
-use super::pipe::{PipeReader, PipeWriter};
+use super::super::pipe::PipeReader;
+use super::super::sparse::HoleWriter;
 use crate::error::{Error, Kind, Result, io_error};
 use crate::host::atomic::{self, Pending};
 use crate::ui::event::Counter;
 
-/// Packs the contents of `dir` into the pipe, sorted, and returns the bytes of file content. Blocking.
-///
-/// The folder itself is left out, so that unpacking never changes the mode of an existing target such as `/tmp`.
-pub fn pack(dir: &Path, pipe: PipeWriter, counter: &Counter) -> Result<u64> {
-    let mut builder = Builder::new(pipe);
-    builder.follow_symlinks(false);
-    builder.mode(HeaderMode::Complete);
-    // Small tars (busybox) do not know the sparse extension.
-    builder.sparse(false);
-    let mut packed = 0;
-    pack_folder(dir, Path::new(""), &mut builder, &mut packed, counter)?;
-    builder
-        .into_inner()
-        .and_then(|mut pipe| io::Write::flush(&mut pipe))
-        .map_err(|e| io_error("send the folder", dir, e))?;
-    Ok(packed)
+/// What came out of a stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Received {
+    /// Bytes of file content, holes included.
+    pub bytes: u64,
+    /// What is no file, folder or link.
+    pub special: Vec<PathBuf>,
 }
 
-fn pack_folder(
-    dir: &Path,
-    name: &Path,
-    builder: &mut Builder<PipeWriter>,
-    packed: &mut u64,
-    counter: &Counter,
-) -> Result<()> {
-    let read = |e| io_error("read the folder", dir, e);
-    let mut entries = std::fs::read_dir(dir).map_err(read)?.collect::<io::Result<Vec<_>>>().map_err(read)?;
-    entries.sort_by_key(std::fs::DirEntry::file_name);
-    for entry in entries {
-        let path = entry.path();
-        let name = name.join(entry.file_name());
-        let kind = entry.file_type().map_err(|e| io_error("read", &path, e))?;
-        let send = |e| io_error("send", &path, e);
-        if kind.is_dir() {
-            builder.append_dir(&name, &path).map_err(send)?;
-            pack_folder(&path, &name, builder, packed, counter)?;
-        } else if kind.is_file() {
-            let mut file = std::fs::File::open(&path).map_err(send)?;
-            let size = file.metadata().map_err(send)?.len();
-            builder.append_file(&name, &mut file).map_err(send)?;
-            *packed += size;
-            counter.add(size);
-        } else if kind.is_symlink() {
-            builder.append_path_with_name(&path, &name).map_err(send)?;
-        } else {
-            // Sockets, pipes and devices mean nothing on another machine.
-            tracing::debug!(path = %path.display(), "left out of the upload: not a file, folder or link");
-        }
-    }
-    Ok(())
-}
-
-/// Unpacks the pipe beside `target` and moves the result into it when the end was said; returns the bytes of file
-/// content. Nothing lands outside, whatever the stream says. Blocking.
-pub fn unpack(pipe: &mut PipeReader, target: &Path, counter: &Counter) -> Result<u64> {
+/// Unpacks the pipe beside `target` and moves the result into it when the end was said. Nothing lands outside,
+/// whatever the stream says. Blocking.
+pub fn unpack(pipe: &mut PipeReader, target: &Path, counter: &Counter) -> Result<Received> {
     let pending = Pending::beside(target)?;
     std::fs::create_dir(pending.path()).map_err(|e| io_error("create folder", pending.path(), e))?;
     let received = unpack_into(&mut *pipe, pending.path(), counter)?;
@@ -73,12 +32,12 @@ pub fn unpack(pipe: &mut PipeReader, target: &Path, counter: &Counter) -> Result
     Ok(received)
 }
 
-fn unpack_into(stream: impl Read, dir: &Path, counter: &Counter) -> Result<u64> {
+fn unpack_into(stream: impl Read, dir: &Path, counter: &Counter) -> Result<Received> {
     let failed = |e: io::Error| io_error("unpack into", dir, e);
     let mut archive = Archive::new(stream);
     archive.set_preserve_mtime(true);
     archive.set_unpack_xattrs(false);
-    let mut received = 0;
+    let mut received = Received::default();
     let mut folders = Vec::new();
     for entry in archive.entries().map_err(failed)? {
         let mut entry = entry.map_err(failed)?;
@@ -90,15 +49,18 @@ fn unpack_into(stream: impl Read, dir: &Path, counter: &Counter) -> Result<u64> 
         match kind {
             // Last and deepest first, so that a read-only folder does not refuse its own content.
             EntryType::Directory => {
-                folders.push((path, entry.header().mode().unwrap_or(0o755), entry.header().mtime().unwrap_or(0)));
+                folders.push((path, entry.header().mode().unwrap_or(0o755), time_of(entry.header())));
                 continue;
             }
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+            EntryType::GNUSparse => {
+                received.bytes += unpack_sparse(&mut entry, dir, &path, counter)?;
+            }
+            EntryType::Regular | EntryType::Continuous => {
                 let size = entry.size();
                 if !entry.unpack_in(dir).map_err(failed)? {
                     return Err(hostile(&path, "its name leads outside"));
                 }
-                received += size;
+                received.bytes += size;
                 counter.add(size);
             }
             EntryType::Symlink | EntryType::Link => {
@@ -106,22 +68,20 @@ fn unpack_into(stream: impl Read, dir: &Path, counter: &Counter) -> Result<u64> 
                     return Err(hostile(&path, "it links outside"));
                 }
             }
-            _ => tracing::debug!(path = %path.display(), ?kind, "left out of the download"),
+            _ => received.special.push(path),
         }
     }
     folders.sort_by(|a, b| b.0.cmp(&a.0));
-    for (path, mode, mtime) in folders {
-        finish_folder(dir, &path, mode, mtime)?;
+    for (path, mode, time) in folders {
+        finish_folder(dir, &path, mode, time)?;
     }
     Ok(received)
 }
 
-/// Makes a folder with its mode and time, unless something in its way is not a real folder below `dir`.
-fn finish_folder(dir: &Path, path: &Path, mode: u32, mtime: u64) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let full = dir.join(path);
+/// Makes the folders of a path below `dir`, unless something in their way is not a real folder.
+fn folders_below<'a>(dir: &Path, parts: impl Iterator<Item = Component<'a>>, path: &Path) -> Result<PathBuf> {
     let mut below = dir.to_owned();
-    for part in path.components().filter(|c| matches!(c, Component::Normal(_))) {
+    for part in parts.filter(|c| matches!(c, Component::Normal(_))) {
         below.push(part);
         match std::fs::symlink_metadata(&below) {
             Ok(meta) if meta.is_dir() => {}
@@ -129,17 +89,69 @@ fn finish_folder(dir: &Path, path: &Path, mode: u32, mtime: u64) -> Result<()> {
             Err(_) => std::fs::create_dir(&below).map_err(|e| io_error("create folder", &below, e))?,
         }
     }
+    Ok(below)
+}
+
+fn time_of(header: &tar::Header) -> std::time::SystemTime {
+    let seconds = header.mtime().unwrap_or(0).min(i32::MAX as u64);
+    std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds)
+}
+
+/// Writes a sparse file with its holes; the library would fill them.
+fn unpack_sparse(entry: &mut tar::Entry<'_, impl Read>, dir: &Path, path: &Path, counter: &Counter) -> Result<u64> {
+    let Some(name) = path.file_name() else { return Err(hostile(path, "it has no name")) };
+    let full = folders_below(dir, path.parent().unwrap_or(Path::new("")).components(), path)?.join(name);
+    let failed = |e| io_error("write", &full, e);
+    if std::fs::symlink_metadata(&full).is_ok_and(|meta| !meta.is_dir()) {
+        std::fs::remove_file(&full).map_err(failed)?;
+    }
+    let file = std::fs::File::create_new(&full).map_err(failed)?;
+    let (mode, time) = (entry.header().mode().unwrap_or(0o644) & 0o777, time_of(entry.header()));
+    let size = copy_with_holes(entry, file, counter).map_err(failed)?;
+    std::fs::set_permissions(&full, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
+    std::fs::File::open(&full).and_then(|file| file.set_modified(time)).map_err(failed)?;
+    Ok(size)
+}
+
+/// Copies a stream to an empty file, and leaves holes where there are only zeros.
+pub fn copy_with_holes(stream: &mut impl Read, file: std::fs::File, counter: &Counter) -> io::Result<u64> {
+    let mut writer = HoleWriter::new(file);
+    let mut buffer = vec![0; 256 << 10];
+    let mut total = 0;
+    loop {
+        // Filled to the end, so that the file's blocks are whole in it.
+        let mut filled = 0;
+        while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
+            match stream.read(room) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        if filled == 0 {
+            writer.finish()?;
+            return Ok(total);
+        }
+        writer.write_all(buffer.get(..filled).unwrap_or_default())?;
+        total += filled as u64;
+        counter.add(filled as u64);
+    }
+}
+
+/// Makes a folder with its mode and time.
+fn finish_folder(dir: &Path, path: &Path, mode: u32, time: std::time::SystemTime) -> Result<()> {
+    let full = folders_below(dir, path.components(), path)?;
     let failed = |e| io_error("set the mode of", &full, e);
     // The owner must be able to move it into place.
     let mode = if full == dir { 0o755 } else { mode & 0o777 };
     std::fs::set_permissions(&full, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
-    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(mtime.min(i32::MAX as u64));
     let folder = std::fs::File::open(&full).map_err(failed)?;
     folder.set_modified(time).map_err(failed)
 }
 
 /// Moves an unpacked folder to its target: by one rename where nothing is there, else entry by entry.
-fn place(pending: Pending) -> Result<PathBuf> {
+pub fn place(pending: Pending) -> Result<PathBuf> {
     if std::fs::symlink_metadata(pending.target()).is_err() {
         return pending.commit();
     }
@@ -148,6 +160,8 @@ fn place(pending: Pending) -> Result<PathBuf> {
 }
 
 fn merge(from: &Path, into: &Path) -> Result<()> {
+    // Only its content is wanted, and it may have come without leave to move that.
+    let _ = std::fs::set_permissions(from, std::fs::Permissions::from_mode(0o700));
     for entry in std::fs::read_dir(from).map_err(|e| io_error("read the folder", from, e))? {
         let entry = entry.map_err(|e| io_error("read the folder", from, e))?;
         let (source, target) = (entry.path(), into.join(entry.file_name()));
@@ -156,16 +170,23 @@ fn merge(from: &Path, into: &Path) -> Result<()> {
             merge(&source, &target)?;
             continue;
         }
-        if folder(&source) {
-            atomic::remove(&target);
+        let failed = |e| io_error("rename into place", &target, e);
+        if !folder(&source) {
+            std::fs::rename(&source, &target).map_err(failed)?;
+            continue;
         }
-        std::fs::rename(&source, &target).map_err(|e| io_error("rename into place", &target, e))?;
+        atomic::remove(&target);
+        // A folder that cannot be written cannot be moved by its owner either.
+        let mode = std::fs::metadata(&source).map_err(failed)?.permissions();
+        std::fs::set_permissions(&source, std::fs::Permissions::from_mode(mode.mode() | 0o700)).map_err(failed)?;
+        std::fs::rename(&source, &target).map_err(failed)?;
+        std::fs::set_permissions(&target, mode).map_err(failed)?;
     }
     Ok(())
 }
 
 fn hostile(path: &Path, why: &str) -> Error {
-    Error::new(Kind::Connect, format!("the machine sent a file that is not taken: {} ({why})", path.display()))
+    Error::new(Kind::Io, format!("the machine sent a file that is not taken: {} ({why})", path.display()))
         .hint("its tar is broken, or the machine is not to be trusted")
 }
 
@@ -173,6 +194,7 @@ fn hostile(path: &Path, why: &str) -> Error {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use tar::Builder;
 
     fn tar_of(entries: &[(&str, EntryType, &str)]) -> Vec<u8> {
         let mut builder = Builder::new(Vec::new());
@@ -223,7 +245,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let tar =
             tar_of(&[("etc/alternatives/vi", EntryType::Symlink, "/usr/bin/vim"), ("f", EntryType::Regular, "f")]);
-        assert_eq!(unpack_into(&tar[..], dir.path(), &Counter::default()).unwrap(), 1);
+        assert_eq!(unpack_into(&tar[..], dir.path(), &Counter::default()).unwrap().bytes, 1);
         assert_eq!(std::fs::read_link(dir.path().join("etc/alternatives/vi")).unwrap(), Path::new("/usr/bin/vim"));
     }
 
