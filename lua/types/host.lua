@@ -64,7 +64,8 @@ function rimg.git() end
 -- Downloads ------------------------------------------------------------------
 
 ---@class rimg.FetchOptions
----@field url string What to download: `http`, `https`, `file:`, or a path relative to the script's folder.
+---@field url string? What to download: a URL of `http`, `https`, `s3` (`s3://bucket/key`) or `file`, or a path relative to the script's folder. This or `urls` is required.
+---@field urls string[]? Several places to get it from, in place of `url`: the first that has it, with the right checksum, is used.
 ---@field checksum string What it must be: `"sha256:HEX"` (md5, sha1, sha224, sha256, sha384, sha512, blake3), a digest alone, `"file:URL"` of a checksum file, or `"none"`.
 ---@field to string? Where a copy goes, relative to the script's folder. Default: no copy, the cached file's path is returned.
 

@@ -2,9 +2,11 @@
 
 --- The medium that an operating system is installed from.
 ---@class rimg.IsoOptions
----@field iso_url string? The medium: a path or a URL.
----@field iso_urls string[]? Several places to get it from, tried in order.
----@field iso_checksum string? Its checksum: `sha256:…`, bare hexadecimal, `file:URL` or `none`. Required with a medium.
+---@field iso_url string? The medium: a path (relative to the script), or a URL of `http`, `https`, `s3` (`s3://bucket/key`) or `file`.
+---@field iso_urls string[]? Several places to get it from, in place of `iso_url`: the first that has it, with the right checksum, is used.
+---@field iso_checksum string? Its checksum: `sha256:…` (md5, sha1, sha224, sha256, sha384, sha512, blake3), bare hexadecimal, `file:URL` of a checksum file, or `none`. Required with a medium.
+---@field iso_target_path string? Where a download is put, relative to the script. Default: in rimg's cache.
+---@field iso_target_extension string? The extension that a download has in the cache, `"iso"`. Default: its URL's.
 
 --- What is served over HTTP to a machine that is being installed.
 ---@class rimg.HttpServerOptions

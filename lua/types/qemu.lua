@@ -12,7 +12,7 @@ local rimg = {}
 --- `ssh_timeout` is `"1h"` unless given, and no refusal is final before. Firmware tries the disk first and the medium
 --- while the disk is empty; the installer must end with a reboot, not by powering off.
 ---@class rimg.QemuOptions : rimg.IsoOptions, rimg.BootOptions, rimg.HttpServerOptions, rimg.CdOptions, rimg.FloppyOptions, rimg.SshOptions
----@field source_image (string|rimg.Artifact)? The disk image to start from: a path (relative to the script), an `http(s)` URL, or what another build left. Any format that qemu-img reads. Required, unless `iso_url` gives the medium of an installer: then the disk starts empty. With both, the image is booted and the medium is in the CD drive.
+---@field source_image (string|rimg.Artifact)? The disk image to start from: a path (relative to the script), a URL of `http`, `https` or `s3`, or what another build left. Any format that qemu-img reads. Required, unless `iso_url` gives the medium of an installer: then the disk starts empty. With both, the image is booted and the medium is in the CD drive.
 ---@field source_checksum string? What the image must be: `sha256:…`, `file:URL` of a checksum file, or `none`. Required for a URL.
 ---@field use_backing_file boolean? Whether the disk is an overlay on `source_image` instead of a copy of it. Default `true`.
 ---@field cpus integer? Processors. Default 2.

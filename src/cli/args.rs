@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 
+use crate::engine::{Bytes, Seconds};
+
 /// Builds machine images from Lua scripts.
 #[derive(Debug, Parser)]
 #[command(
@@ -12,7 +14,9 @@ use clap::{Args, Parser, Subcommand};
     version,
     about = "Builds machine images from Lua scripts",
     after_help = "Exit codes: 0 done, 1 a build failed, 2 usage or script error before anything ran, 130 cancelled.\n\
-                  Folders: RIMG_CACHE_DIR and RIMG_STATE_DIR, else the XDG ones. Logs: RIMG_LOG (debug, rimg=trace, …).",
+                  Folders: RIMG_CACHE_DIR and RIMG_STATE_DIR, else the XDG ones. \
+                  A silent server is given up after RIMG_NETWORK_TIMEOUT (60s).\n\
+                  Logs: RIMG_LOG (debug, rimg=trace, …).",
     max_term_width = 120,
     disable_help_subcommand = true
 )]
@@ -32,6 +36,10 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Write a first script, and what an editor needs to complete it
     Init(InitArgs),
+    /// Download a file once, check it, keep it in the cache, and print its path
+    Download(DownloadArgs),
+    /// Show or remove what has been downloaded
+    Cache(CacheArgs),
     /// Say what this host can build, and what is missing
     Doctor(DoctorArgs),
     /// Write the type annotations of the Lua API, for editors
@@ -126,6 +134,80 @@ pub struct InitArgs {
     pub force: bool,
 }
 
+/// `rimg download`.
+#[derive(Debug, Args)]
+pub struct DownloadArgs {
+    /// A URL (http, https, s3, file) or a path; of several, the first that has the file is used
+    #[arg(value_name = "URL", required = true)]
+    pub urls: Vec<String>,
+    /// What it must be: sha256:HEX, a bare digest, file:URL of a checksum file, or none
+    #[arg(long, value_name = "CHECKSUM", env = "RIMG_CHECKSUM", default_value = "none")]
+    pub checksum: String,
+    /// Where to put it instead of the cache
+    #[arg(long, value_name = "FILE", env = "RIMG_TO")]
+    pub to: Option<PathBuf>,
+    /// Print one JSON object: path, size and digest
+    #[arg(long, env = "RIMG_JSON", value_parser = FalseyValueParser::new())]
+    pub json: bool,
+    /// No colours (also: NO_COLOR)
+    #[arg(long, env = "RIMG_NO_COLOR", value_parser = FalseyValueParser::new())]
+    pub no_color: bool,
+    /// Say more
+    #[arg(long, env = "RIMG_DEBUG", value_parser = FalseyValueParser::new())]
+    pub debug: bool,
+}
+
+/// `rimg cache`.
+#[derive(Debug, Args)]
+pub struct CacheArgs {
+    #[command(subcommand)]
+    pub command: CacheCommand,
+}
+
+/// What to do with the cache.
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// Show what is there: size, age, last use, origin
+    Ls(CacheLsArgs),
+    /// Remove what has not been used for long, or what is too much
+    Prune(CachePruneArgs),
+    /// Remove everything that no run works with
+    Clear(CacheClearArgs),
+}
+
+/// `rimg cache ls`.
+#[derive(Debug, Args)]
+pub struct CacheLsArgs {
+    /// Print one JSON object
+    #[arg(long, env = "RIMG_JSON", value_parser = FalseyValueParser::new())]
+    pub json: bool,
+}
+
+/// `rimg cache prune`.
+#[derive(Debug, Args)]
+pub struct CachePruneArgs {
+    /// Remove what has not been used for that long, such as 12h or 7d (default 30d, unless --max-size is given)
+    #[arg(long, value_name = "TIME", env = "RIMG_UNUSED_FOR", value_parser = duration)]
+    pub unused_for: Option<Seconds>,
+    /// Remove the least recently used until what is left is not larger, such as 20G
+    #[arg(long, value_name = "SIZE", env = "RIMG_MAX_SIZE", value_parser = size)]
+    pub max_size: Option<Bytes>,
+    /// Only say what would be removed
+    #[arg(long, env = "RIMG_DRY_RUN", value_parser = FalseyValueParser::new())]
+    pub dry_run: bool,
+    /// Print one JSON object
+    #[arg(long, env = "RIMG_JSON", value_parser = FalseyValueParser::new())]
+    pub json: bool,
+}
+
+/// `rimg cache clear`.
+#[derive(Debug, Args)]
+pub struct CacheClearArgs {
+    /// Print one JSON object
+    #[arg(long, env = "RIMG_JSON", value_parser = FalseyValueParser::new())]
+    pub json: bool,
+}
+
 /// `rimg doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
@@ -157,6 +239,14 @@ fn variable(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE".to_owned()),
     }
+}
+
+fn duration(text: &str) -> Result<Seconds, String> {
+    Seconds::parse(text).ok_or_else(|| "expected a duration such as 12h or 7d".to_owned())
+}
+
+fn size(text: &str) -> Result<Bytes, String> {
+    Bytes::parse(text).ok_or_else(|| "expected a size such as 20G".to_owned())
 }
 
 #[cfg(test)]
@@ -195,6 +285,9 @@ mod tests {
             (vec!["run", "x", "--parallel", "many"], "invalid digit"),
             (vec!["run", "x", "--forse"], "--force"),
             (vec!["rum"], "run"),
+            (vec!["download"], "<URL>"),
+            (vec!["cache", "prune", "--max-size", "lots"], "expected a size"),
+            (vec!["cache", "prune", "--unused-for", "x"], "expected a duration"),
         ] {
             let error = parse(&args).unwrap_err();
             assert!(error.to_string().contains(expected), "{args:?}: {error}");
@@ -204,7 +297,10 @@ mod tests {
 
     #[test]
     fn every_option_has_its_variable() {
-        for command in Cli::command().get_subcommands() {
+        let cli = Cli::command();
+        for command in
+            cli.get_subcommands().flat_map(|command| std::iter::once(command).chain(command.get_subcommands()))
+        {
             for option in command.get_arguments().filter(|arg| !arg.is_positional()) {
                 let id = option.get_id().as_str();
                 if id == "help" || id == "version" {

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use super::args::{Cli, Command};
-use super::{check, completions, doctor, init, inspect, run, types};
+use super::{cache, check, completions, doctor, download, init, inspect, run, types};
 use crate::error::{Error, Kind};
 use crate::script::Outcome;
 use crate::ui::error_text;
@@ -40,6 +40,8 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Check(args) => check::check(args),
         Command::Inspect(args) => inspect::inspect(args),
         Command::Init(args) => init::init(&args),
+        Command::Download(args) => download::download(args),
+        Command::Cache(args) => cache::cache(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Types(args) => types::types(&args),
         Command::Completions(args) => completions::completions(&args),

@@ -1,10 +1,12 @@
 //! The command line: one file a subcommand.
 
 pub mod args;
+pub mod cache;
 pub mod check;
 pub mod completions;
 pub mod dispatch;
 pub mod doctor;
+pub mod download;
 pub mod init;
 pub mod inspect;
 pub mod logging;

@@ -9,7 +9,7 @@ use crate::ui::logfile::LogFile;
 use crate::ui::plain::Plain;
 use crate::ui::style::Style;
 use crate::ui::summary::Summary;
-use crate::ui::terminal::Terminal;
+use crate::ui::terminal::{Standard, Terminal};
 use crate::ui::{Renderer, Ui, UiThread};
 
 /// What of a run is for a person's eyes.
@@ -18,6 +18,8 @@ pub enum Show {
     Everything,
     /// Only errors: the command has an answer of its own to print.
     Errors,
+    /// What happens, on standard error: the command has an answer of its own to print.
+    Beside,
 }
 
 /// Starts the user interface that the options and the terminal call for.
@@ -41,9 +43,16 @@ pub fn start(args: &OutputArgs, show: Show) -> Result<(Ui, UiThread)> {
         // One writer owns the terminal: where the program's log goes to it as well, nothing may move.
         let log_on_terminal = super::logging::filter().is_some() && args.log_file.is_none() && err.is_terminal();
         if out.is_terminal() && !dumb && !log_on_terminal {
-            renderers.push(Box::new(Terminal::new(style(true), args.timestamps, args.debug)));
+            renderers.push(Box::new(Terminal::new(Standard::Output, style(true), args.timestamps, args.debug)));
         } else {
             renderers.push(Box::new(Plain::new(std::io::stdout(), args.timestamps, args.debug)));
+        }
+    }
+    if show == Show::Beside {
+        if err.is_terminal() && !dumb && super::logging::filter().is_none() {
+            renderers.push(Box::new(Terminal::new(Standard::Error, style(true), args.timestamps, args.debug)));
+        } else {
+            renderers.push(Box::new(Plain::new(std::io::stderr(), args.timestamps, args.debug)));
         }
     }
     // Last, so that what it repeats comes after what it repeats.

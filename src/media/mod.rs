@@ -12,6 +12,7 @@ pub mod inline;
 pub mod installer;
 pub mod iso;
 pub mod medium;
+pub mod s3;
 pub mod seed;
 
 #[cfg(test)]

@@ -23,6 +23,13 @@ struct Operation {
     started: Instant,
 }
 
+/// Which of the two standard outputs the terminal is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standard {
+    Output,
+    Error,
+}
+
 /// Owns the terminal.
 pub struct Terminal {
     lines: Lines,
@@ -36,8 +43,8 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Makes a renderer for the terminal on standard output.
-    pub fn new(style: Style, timestamps: bool, debug: bool) -> Terminal {
+    /// Makes a renderer for the terminal.
+    pub fn new(on: Standard, style: Style, timestamps: bool, debug: bool) -> Terminal {
         let options = LineOptions {
             style,
             times: if timestamps { Times::Clock } else { Times::None },
@@ -51,7 +58,7 @@ impl Terminal {
             work: Vec::new(),
             operations: Vec::new(),
             steps: Vec::new(),
-            live: Live::new(),
+            live: Live::new(on),
             frame: 0,
             suspended: false,
         }
@@ -164,7 +171,7 @@ fn work_line(work: &Active, now: Instant, columns: usize, style: Style, spinner:
 
 impl Renderer for Terminal {
     fn event(&mut self, stamped: &Stamped) {
-        self.lines.columns = Some(size().0);
+        self.lines.columns = Some(self.live.size().0);
         self.forget(&stamped.event);
         let lines = self.lines.event(stamped);
         self.note(&stamped.event);
@@ -175,7 +182,7 @@ impl Renderer for Terminal {
         if self.suspended {
             return;
         }
-        let (columns, rows) = size();
+        let (columns, rows) = self.live.size();
         self.lines.columns = Some(columns);
         let lines = self.lines.tick(Instant::now());
         self.live.print(&lines);
@@ -199,23 +206,35 @@ impl Renderer for Terminal {
     }
 }
 
-/// Returns the terminal's columns and rows.
-fn size() -> (usize, usize) {
-    rustix::termios::tcgetwinsize(std::io::stdout())
-        .ok()
-        .filter(|size| size.ws_col > 0 && size.ws_row > 0)
-        .map_or((80, 24), |size| (size.ws_col.into(), size.ws_row.into()))
+fn write(out: &mut impl Write, text: &str) -> std::io::Result<()> {
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }
 
 /// The region at the bottom whose lines change in place.
 struct Live {
+    on: Standard,
     multi: MultiProgress,
     slots: Vec<ProgressBar>,
 }
 
 impl Live {
-    fn new() -> Live {
-        Live { multi: MultiProgress::with_draw_target(ProgressDrawTarget::stdout()), slots: Vec::new() }
+    fn new(on: Standard) -> Live {
+        let target = match on {
+            Standard::Output => ProgressDrawTarget::stdout(),
+            Standard::Error => ProgressDrawTarget::stderr(),
+        };
+        Live { on, multi: MultiProgress::with_draw_target(target), slots: Vec::new() }
+    }
+
+    /// Returns the terminal's columns and rows.
+    fn size(&self) -> (usize, usize) {
+        let size = match self.on {
+            Standard::Output => rustix::termios::tcgetwinsize(std::io::stdout()),
+            Standard::Error => rustix::termios::tcgetwinsize(std::io::stderr()),
+        };
+        size.ok()
+            .filter(|size| size.ws_col > 0 && size.ws_row > 0)
+            .map_or((80, 24), |size| (size.ws_col.into(), size.ws_row.into()))
     }
 
     /// Prints lines that stay, above the region.
@@ -226,8 +245,10 @@ impl Live {
         if self.slots.is_empty() {
             let mut text = lines.join("\n");
             text.push('\n');
-            let mut out = std::io::stdout().lock();
-            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            let _ = match self.on {
+                Standard::Output => write(&mut std::io::stdout().lock(), &text),
+                Standard::Error => write(&mut std::io::stderr().lock(), &text),
+            };
         } else {
             let _ = self.multi.println(lines.join("\n"));
         }
@@ -291,7 +312,7 @@ mod tests {
 
     #[test]
     fn many_things_at_once_leave_room_and_quick_ones_are_not_shown() {
-        let mut terminal = Terminal::new(STYLE, false, false);
+        let mut terminal = Terminal::new(Standard::Output, STYLE, false, false);
         let now = Instant::now();
         for id in 0..40 {
             let started = if id < 20 { now.checked_sub(Duration::from_secs(5)).unwrap() } else { now };
@@ -306,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_step_is_shown_only_while_nothing_in_it_is() {
-        let mut terminal = Terminal::new(STYLE, false, false);
+        let mut terminal = Terminal::new(Standard::Output, STYLE, false, false);
         let step = |id, parent, name: &str| Event::StepStarted { build: "web".into(), id, parent, name: name.into() };
         terminal.note(&step(1, None, "outer"));
         terminal.note(&step(2, Some(1), "inner"));

@@ -15,6 +15,8 @@ mod cloud_init;
 mod communicator;
 mod debian;
 mod download;
+mod download_cli;
+mod download_hostile;
 mod host;
 mod interrupt;
 mod main_job;

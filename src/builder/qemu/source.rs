@@ -24,7 +24,7 @@ impl ImageSource {
         let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
         match scheme.as_deref() {
             Some("file") => ImageSource::Path(text.get("file://".len()..).unwrap_or_default().into()),
-            Some("http" | "https") => ImageSource::Url(text.to_owned()),
+            Some("http" | "https" | "s3") => ImageSource::Url(text.to_owned()),
             _ => ImageSource::Path(text.into()),
         }
     }
@@ -127,6 +127,7 @@ mod tests {
         assert_eq!(of("base.qcow2"), ImageSource::Path("base.qcow2".into()));
         assert_eq!(of("file:///a/b"), ImageSource::Path("/a/b".into()));
         assert_eq!(of("HTTPS://x/y"), ImageSource::Url("HTTPS://x/y".into()));
+        assert_eq!(of("s3://bucket/x.qcow2"), ImageSource::Url("s3://bucket/x.qcow2".into()));
         let artifact = Artifact {
             id: "VM".into(),
             kind: "files".into(),

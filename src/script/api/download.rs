@@ -11,7 +11,7 @@ use super::fs::copy_whole;
 use crate::error::{Error, Kind};
 use crate::host::{atomic, blocking};
 use crate::media::checksum::Checksum;
-use crate::media::download::fetch;
+use crate::media::download::Wanted;
 use crate::script::error::lua_error;
 use crate::script::value::decode_table;
 
@@ -21,8 +21,10 @@ const OF: &str = "rimg.download";
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DownloadOptions {
-    /// What to download: http, https, `file:`, or a path relative to the script's folder; required.
+    /// What to download: http, https, s3, `file:`, or a path relative to the script's folder; this or `urls`.
     pub url: Option<String>,
+    /// Several places to get it from, tried in order.
+    pub urls: Vec<String>,
     /// What it must be: `sha256:HEX`, a bare digest, `file:URL` of a checksum file, or `none`; required.
     pub checksum: Option<String>,
     /// Where a copy goes, relative to the script's folder; default none: the cached file itself is returned.
@@ -33,12 +35,16 @@ pub struct DownloadOptions {
 pub async fn download(lua: Lua, options: mlua::Value) -> mlua::Result<LuaString> {
     let options: DownloadOptions = decode_table(OF, &options)?;
     let cx = current(&lua, OF)?;
-    let Some(url) = options.url.filter(|url| !url.is_empty()) else {
-        return Err(lua_error(Error::new(Kind::Option, format!("{OF}: option `url`: is required"))));
+    let wrong = |message: &str| lua_error(Error::new(Kind::Option, format!("{OF}: {message}")));
+    let urls = match (options.url.filter(|url| !url.is_empty()), options.urls) {
+        (Some(_), urls) if !urls.is_empty() => return Err(wrong("only one of `url` and `urls` can be given")),
+        (Some(url), _) => vec![url],
+        (None, urls) if urls.is_empty() => return Err(wrong("option `url`: is required")),
+        (None, urls) => urls,
     };
     let checksum = Checksum::required(OF, "checksum", options.checksum.as_deref()).map_err(lua_error)?;
     super::current::acts(&lua);
-    let found = fetch(&url, &checksum, &cx).await.map_err(|e| lua_error(e.within(OF)))?;
+    let found = Wanted::new(urls, checksum).fetch(&cx).await.map_err(|e| lua_error(e.within(OF)))?;
     let Some(to) = options.to else { return lua.create_string(found.as_os_str().as_bytes()) };
     let to = cx.settings.resolve(to);
     if cx.settings.is_live() {

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 /// A request as it came, header names in lower case.
 #[derive(Debug, Clone)]
 pub struct Request {
+    pub method: String,
     pub path: String,
     pub headers: HashMap<String, String>,
 }
@@ -25,11 +26,23 @@ pub struct Answer {
     pub claimed: Option<usize>,
     /// Send this much of the body, then nothing more, without hanging up.
     pub stall_after: Option<usize>,
+    /// Send nothing at all, without hanging up.
+    pub silent: bool,
+    /// Do not say how long the body is: its end is that of the connection.
+    pub unmeasured: bool,
 }
 
 impl Answer {
     pub fn ok(body: impl Into<Vec<u8>>) -> Answer {
-        Answer { status: 200, headers: Vec::new(), body: body.into(), claimed: None, stall_after: None }
+        Answer {
+            status: 200,
+            headers: Vec::new(),
+            body: body.into(),
+            claimed: None,
+            stall_after: None,
+            silent: false,
+            unmeasured: false,
+        }
     }
 
     pub fn status(status: u16) -> Answer {
@@ -78,6 +91,11 @@ impl Server {
         Server { address, requests, _tasks: tasks }
     }
 
+    /// Returns the value of a header of each request so far.
+    pub fn header(&self, name: &str) -> Vec<Option<String>> {
+        self.requests().iter().map(|request| request.headers.get(name).cloned()).collect()
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
@@ -102,15 +120,22 @@ async fn serve(
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
-    let request = Request { path: first.split(' ').nth(1).unwrap_or_default().to_owned(), headers };
+    let mut words = first.split(' ').map(str::to_owned);
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let request = Request { method, path, headers };
     let before = {
         let mut seen = seen.lock().expect("no test thread has panicked");
         seen.push(request.clone());
         seen.len() - 1
     };
     let answer = answer(&request, before);
-    let length = answer.claimed.unwrap_or(answer.body.len());
-    let mut head = format!("HTTP/1.1 {} Whatever\r\ncontent-length: {length}\r\nconnection: close\r\n", answer.status);
+    if answer.silent {
+        std::future::pending::<()>().await;
+    }
+    let mut head = format!("HTTP/1.1 {} Whatever\r\nconnection: close\r\n", answer.status);
+    if !answer.unmeasured {
+        head.push_str(&format!("content-length: {}\r\n", answer.claimed.unwrap_or(answer.body.len())));
+    }
     for (name, value) in &answer.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }

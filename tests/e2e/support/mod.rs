@@ -5,5 +5,6 @@ pub mod http;
 pub mod image;
 pub mod library;
 pub mod rimg;
+pub mod s3;
 pub mod ssh_stub;
 pub mod sshd;

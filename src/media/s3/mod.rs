@@ -1,0 +1,6 @@
+//! Objects in Amazon S3 and what speaks its protocol, by signed URLs.
+
+mod credentials;
+mod object;
+
+pub use object::{Object, reason};
