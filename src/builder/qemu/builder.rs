@@ -174,6 +174,7 @@ impl Builder for QemuBuilder {
             seed,
             serial: Mutex::new(Tail::new(serial_path.clone())),
             serial_seen: Default::default(),
+            screen: Default::default(),
             firmware: Mutex::new(Tail::new(dir.join("firmware.log"))),
             serial_path,
             dir: dir.clone(),

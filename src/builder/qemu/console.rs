@@ -6,66 +6,64 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::qmp::Qmp;
+use crate::console::screen::parse_ppm;
 use crate::error::{Context, Error, Kind, Result, io_error};
 use crate::host::atomic;
 
 const LIMIT: Duration = Duration::from_secs(10);
-/// No screen of a guest is wider or higher.
-const MAX_SIDE: u32 = 16_384;
 
 /// Writes what the guest shows to `to` as PNG, whole or not at all. `dir` is a private folder for the raw picture.
 pub async fn screenshot(qmp: &Qmp, dir: &Path, to: &Path) -> Result<()> {
-    let raw = dir.join(format!("screen-{}.ppm", uuid::Uuid::new_v4().simple()));
-    let _remove = Remove(raw.clone());
-    let dump = qmp.execute("screendump", json!({ "filename": raw.display().to_string() }));
-    tokio::time::timeout(LIMIT, dump)
+    let raw = draw(qmp, dir).await?;
+    let to = to.to_owned();
+    tokio::task::spawn_blocking(move || atomic::write(&to, &ppm_to_png(&raw.read()?)?).map(drop))
         .await
-        .map_err(|_| Error::new(Kind::Machine, "QEMU did not draw the screen in time"))?
-        .map_err(|e| e.within("no picture of the screen"))?;
-    let (from, to) = (raw, to.to_owned());
-    tokio::task::spawn_blocking(move || {
-        let bytes = std::fs::read(&from).map_err(|e| io_error("read", &from, e))?;
-        atomic::write(&to, &ppm_to_png(&bytes)?).map(drop)
-    })
-    .await
-    .context(Kind::Internal, "drawing the screen was interrupted")?
+        .context(Kind::Internal, "drawing the screen was interrupted")?
 }
 
-struct Remove(PathBuf);
+/// Has QEMU draw the screen into a pixmap in a private folder.
+pub async fn draw(qmp: &Qmp, dir: &Path) -> Result<Temporary> {
+    let raw = Temporary::new(dir, "ppm");
+    let dump = qmp.execute("screendump", json!({ "filename": raw.0.display().to_string() }));
+    let drawn = tokio::time::timeout(LIMIT, dump).await;
+    let drawn = drawn.map_err(|_| Error::new(Kind::Machine, "QEMU did not draw the screen in time"))?;
+    drawn.map_err(|error| {
+        let error = match error.message().contains("no console") {
+            true => Error::new(Kind::Unsupported, "this machine has no screen").caused_by(error),
+            false => error,
+        };
+        error.within("no picture of the screen")
+    })?;
+    Ok(raw)
+}
 
-impl Drop for Remove {
+/// A file that QEMU writes, and that goes away with the value.
+pub struct Temporary(PathBuf);
+
+impl Temporary {
+    /// Picks a name in a private folder.
+    pub fn new(dir: &Path, extension: &str) -> Temporary {
+        Temporary(dir.join(format!("screen-{}.{extension}", uuid::Uuid::new_v4().simple())))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn read(&self) -> Result<Vec<u8>> {
+        std::fs::read(&self.0).map_err(|e| io_error("read", &self.0, e))
+    }
+}
+
+impl Drop for Temporary {
     fn drop(&mut self) {
         atomic::remove(&self.0);
     }
 }
 
-/// Turns QEMU's portable pixmap (binary, 8 bits a channel) into PNG.
+/// Turns QEMU's portable pixmap into PNG.
 fn ppm_to_png(ppm: &[u8]) -> Result<Vec<u8>> {
-    let wrong = || Error::new(Kind::Machine, "QEMU's picture of the screen is not a pixmap");
-    let mut rest = ppm;
-    let mut word = || -> Option<String> {
-        loop {
-            let start = rest.iter().position(|b| !b.is_ascii_whitespace())?;
-            rest = rest.get(start..)?;
-            if rest.first() != Some(&b'#') {
-                break;
-            }
-            rest = rest.get(rest.iter().position(|&b| b == b'\n')?..)?;
-        }
-        let end = rest.iter().position(u8::is_ascii_whitespace)?;
-        let (word, tail) = rest.split_at_checked(end)?;
-        rest = tail;
-        Some(String::from_utf8_lossy(word).into_owned())
-    };
-    if word().as_deref() != Some("P6") {
-        return Err(wrong());
-    }
-    let mut number = || word().and_then(|text| text.parse::<u32>().ok());
-    let (Some(width), Some(height), Some(255)) = (number(), number(), number()) else { return Err(wrong()) };
-    if width == 0 || height == 0 || width > MAX_SIDE || height > MAX_SIDE {
-        return Err(wrong());
-    }
-    let pixels = rest.get(1..=width as usize * height as usize * 3).ok_or_else(wrong)?;
+    let (width, height, pixels) = parse_ppm(ppm)?;
     let mut png = Vec::new();
     let cannot = "cannot write the picture of the screen";
     let mut encoder = png::Encoder::new(&mut png, width, height);

@@ -244,7 +244,8 @@ impl Console for QemuMachine {
     }
 
     async fn screen_text(&self) -> Result<ScreenText> {
-        Err(Error::new(Kind::Unsupported, "this machine's screen cannot be read yet"))
+        let shared = &self.shared;
+        shared.screen.read(&shared.qmp()?, &shared.dir, shared.options.is_pc()).await
     }
 
     fn serial_since(&self, from: u64) -> Result<(Vec<u8>, u64)> {

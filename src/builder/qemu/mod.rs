@@ -16,6 +16,7 @@ mod options;
 mod places;
 mod probe;
 pub mod qmp;
+mod screen;
 mod source;
 mod supervisor;
 mod tail;

@@ -16,6 +16,7 @@ use super::disk::{self, Source};
 use super::emulator::Emulator;
 use super::options::QemuOptions;
 use super::qmp::{Event, Qmp};
+use super::screen::Reader;
 use super::tail::Tail;
 use crate::engine::placeholders::Placeholders;
 use crate::engine::{BuildCx, Health, picture};
@@ -61,6 +62,7 @@ pub struct Shared {
     pub firmware: Mutex<Tail>,
     /// Up to which offset expectations have used up what is on the serial console.
     pub serial_seen: AtomicU64,
+    pub screen: Reader,
     /// Whether rimg asked the guest to go off.
     pub going_off: AtomicBool,
     /// Whether the guest ever took a command: from then on starting over would lose work.
