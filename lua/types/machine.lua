@@ -227,6 +227,49 @@ function Machine:screenshot(path) end
 ---@param opts rimg.TypeOptions?
 function Machine:type(text, opts) end
 
+--- Returns the text on the machine's screen, as lines: a text mode's, or what is painted with a known console font (VGA,
+--- Linux, GRUB, EFI, Debian's installer). A cell with something else on it is `\u{FFFD}`; a screen without text is empty.
+---@async
+---@return string
+function Machine:screen_text() end
+
+--- Returns what the machine has written to its serial console since its start, at most the last 4 MiB, as lines without
+--- escape sequences.
+---@async
+---@return string
+function Machine:serial() end
+
+---@class rimg.ExpectOptions
+---@field timeout rimg.Duration? How long to wait. Default: 60 seconds.
+---@field source ("screen"|"serial"|"any")? Where to look. Default: `"any"`.
+---@field plain boolean? Whether the patterns are literal text. Default: false.
+---@field from_start boolean? Whether the serial console is looked at from its beginning. Default: false, from behind the last match.
+---@field fail string[]? Patterns that end the wait with an error as soon as they appear: what an installer shows when it gives up.
+
+--- What appeared.
+---@class rimg.Expected
+---@field index integer Which of the patterns it was.
+---@field match string The text that matched.
+---@field captures string[] What its groups matched; empty for one that took no part.
+---@field named table<string, string> What its named groups, `(?<name>…)`, matched.
+---@field text string All of the screen's text, or the serial console's from the last match up to this one.
+---@field source "screen"|"serial" Where it appeared.
+
+--- Waits until a pattern, or the first of several, appears on the machine's screen or serial console. Patterns are regular
+--- expressions in the syntax of Rust's `regex`; `^` and `$` stand at the ends of lines. A screen is taken as it is now; on the
+--- serial console the search goes on behind the last match, so that two equal prompts are two matches. If nothing appears in
+--- time, the error shows what is there instead, and names a picture of the screen.
+---
+--- ```lua
+--- local seen = vm:expect({ "login: $", "Kernel panic" }, { timeout = "5m" })
+--- if seen.index == 2 then rimg.fail(seen.text) end
+--- ```
+---@async
+---@param pattern string|string[]
+---@param opts rimg.ExpectOptions?
+---@return rimg.Expected
+function Machine:expect(pattern, opts) end
+
 ---@class rimg.ShutdownOptions
 ---@field command string? The command that shuts it down. Default: the builder's `shutdown_command`, else the power button.
 ---@field timeout rimg.Duration? How long it may take. Default: the builder's `shutdown_timeout`.

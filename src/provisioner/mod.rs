@@ -4,6 +4,7 @@ pub mod attempt;
 pub mod breakpoint;
 pub mod download;
 pub mod execute_command;
+pub mod expect;
 pub mod facts;
 pub mod os_release;
 pub mod output;

@@ -24,9 +24,10 @@ pub enum Place {
 }
 
 /// Where text was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ScreenOrSerial {
+    #[default]
     Screen,
     Serial,
 }
@@ -63,7 +64,7 @@ pub struct Expectation {
 }
 
 /// What appeared.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Expected {
     /// Which of the patterns it was, from 1.
     pub index: usize,
@@ -84,7 +85,7 @@ impl Expectation {
     /// Takes patterns: regular expressions in the syntax of Rust's `regex`, in which `^` and `$` stand at the ends of lines.
     pub fn new(patterns: &[String], options: &ExpectOptions) -> Result<Expectation> {
         if patterns.is_empty() {
-            return Err(Error::new(Kind::Option, "expect: there is no pattern"));
+            return Err(Error::new(Kind::Option, "there is no pattern"));
         }
         let compiled =
             patterns.iter().chain(&options.fail).map(|text| Ok((text.clone(), compile(text, options.plain)?)));
@@ -158,7 +159,7 @@ impl Expectation {
 
 fn compile(pattern: &str, plain: bool) -> Result<Regex> {
     if pattern.is_empty() {
-        return Err(Error::new(Kind::Option, "expect: a pattern is empty"));
+        return Err(Error::new(Kind::Option, "a pattern is empty"));
     }
     let escaped = plain.then(|| regex::escape(pattern));
     let text = escaped.as_deref().unwrap_or(pattern);
@@ -167,7 +168,7 @@ fn compile(pattern: &str, plain: bool) -> Result<Regex> {
         let said = error.to_string();
         // The crate draws the pattern with a caret over several lines; the last one says what is wrong.
         let why = said.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned();
-        Error::new(Kind::Option, format!("expect: the pattern {pattern:?} is no regular expression: {why}"))
+        Error::new(Kind::Option, format!("the pattern {pattern:?} is no regular expression: {why}"))
             .hint("`plain = true` takes it as literal text")
     })
 }
@@ -211,7 +212,7 @@ mod tests {
     fn mistakes_are_found_before_anything_is_waited_for() {
         let wrong = |pattern: &str, options| expectation(&[pattern], options).unwrap_err();
         let error = wrong("(", ExpectOptions::default());
-        assert_eq!(error.message(), "expect: the pattern \"(\" is no regular expression: unclosed group");
+        assert_eq!(error.message(), "the pattern \"(\" is no regular expression: unclosed group");
         assert!(wrong("", ExpectOptions::default()).message().contains("empty"));
         assert!(wrong("\\w{1000}{100}", ExpectOptions::default()).message().contains("size limit"));
         assert!(Expectation::new(&[], &ExpectOptions::default()).is_err());

@@ -39,10 +39,8 @@ impl<'p> Unread<'p> {
         let differs =
             |a: u32, b: u32| a != b && a.to_be_bytes().iter().zip(b.to_be_bytes()).any(|(a, b)| a.abs_diff(b) >= EDGE);
         let in_row = |(y, row): (usize, &'p [u32])| {
-            row.array_windows::<2>()
-                .enumerate()
-                .filter(move |(_, [a, b])| differs(*a, *b))
-                .map(move |(x, _)| (x + 1, y))
+            let pairs = row.iter().zip(row.iter().skip(1)).enumerate();
+            pairs.filter(move |(_, (a, b))| differs(**a, **b)).map(move |(x, _)| (x + 1, y))
         };
         Unread { pixels, edges: pixels.rows().enumerate().flat_map(in_row).collect() }
     }
@@ -107,7 +105,7 @@ impl<'p> Unread<'p> {
 
 impl Grid {
     /// Returns where the cell begins that a pixel lies in.
-    fn cell_at(&self, x: usize, y: usize) -> Option<(usize, usize)> {
+    pub fn cell_at(&self, x: usize, y: usize) -> Option<(usize, usize)> {
         let column = x.checked_sub(self.x)? / self.step_x;
         let row = y.checked_sub(self.y)? / self.font.height;
         Some((self.x + column * self.step_x, self.y + row * self.font.height))

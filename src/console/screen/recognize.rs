@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::cell::{Cell, Effort};
 use super::fonts::{self, Font};
 use super::grid::{Grid, Unread};
-use super::layout::{Layer, Layout};
+use super::layout::{self, Layer};
 use super::pixels::Pixels;
 use crate::engine::ScreenText;
 
@@ -38,7 +38,7 @@ impl Recognizer {
     /// Returns the text on a screen; nothing where there is none in a known font.
     pub fn read(&mut self, pixels: &Pixels) -> ScreenText {
         let mut unread = Unread::new(pixels);
-        let mut layout = Layout::default();
+        let mut layers = Vec::new();
         let mut known = std::mem::take(&mut self.grids);
         while self.grids.len() < LAYERS && !unread.is_empty() {
             let remembered = known.iter().position(|grid| unread.confirms(grid)).map(|index| known.remove(index));
@@ -48,10 +48,10 @@ impl Recognizer {
             let is_read = |cell: &Cell| matches!(cell, Cell::Glyph(_) | Cell::Blank);
             let read: BTreeSet<_> = cells.iter().filter(|(_, cell)| is_read(cell)).map(|(place, _)| *place).collect();
             unread.forget(&grid, &read);
-            layout.add(Layer { step_x: grid.step_x, step_y: grid.font.height, x: grid.x, cells });
+            layers.push(Layer { grid, cells });
             self.grids.push(grid);
         }
-        layout.text()
+        layout::text(&layers)
     }
 
     fn search(&mut self, unread: &Unread<'_>) -> Option<Grid> {

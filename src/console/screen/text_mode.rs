@@ -31,8 +31,8 @@ pub fn text_mode(pixels: &Pixels, memory: &[u8]) -> Option<ScreenText> {
     if !may_be_text(pixels.width(), pixels.height()) {
         return None;
     }
-    let width = if pixels.width() % 9 == 0 { 9 } else { 8 };
-    [16, 8, 14].into_iter().filter(|height| pixels.height() % height == 0).find_map(|height| {
+    let width = if pixels.width().is_multiple_of(9) { 9 } else { 8 };
+    [16, 8, 14].into_iter().filter(|height| pixels.height().is_multiple_of(*height)).find_map(|height| {
         let cells = Cells::of(pixels, width, height)?;
         let (start, _) = cells.start(memory)?;
         Some(cells.text(start))

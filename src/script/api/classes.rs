@@ -4,7 +4,7 @@ use super::{build, flow, host, machine, vars};
 use crate::console::boot_command::StepTable;
 use crate::engine::CaptureSpec;
 use crate::engine::options::fields;
-use crate::{artifact, builder, provisioner};
+use crate::{artifact, builder, console, provisioner};
 
 /// Lists class and option names.
 pub fn classes() -> Vec<(&'static str, &'static [&'static str])> {
@@ -16,6 +16,7 @@ pub fn classes() -> Vec<(&'static str, &'static [&'static str])> {
         ("rimg.SecretOptions", fields::<vars::SecretOptions>()),
         ("rimg.ShutdownOptions", fields::<machine::ShutdownOptions>()),
         ("rimg.FinishOptions", fields::<CaptureSpec>()),
+        ("rimg.ExpectOptions", fields::<console::expect::ExpectOptions>()),
         ("rimg.RunOptions", fields::<provisioner::run::RunOptions>()),
         ("rimg.ShellOptions", fields::<provisioner::shell::ShellOptions>()),
         ("rimg.WriteOptions", fields::<provisioner::write::WriteOptions>()),

@@ -56,6 +56,9 @@ const NAMES: &[&str] = &[
     "breakpoint",
     "screenshot",
     "type",
+    "screen_text",
+    "serial",
+    "expect",
     "shutdown",
     "finish",
     "destroy",
@@ -102,21 +105,11 @@ impl UserData for MachineHandle {
         commands(methods);
         files(methods);
         power(methods);
+        console(methods);
         methods.add_async_method("facts", async |lua, this, ()| {
             let session = this.session.clone();
             drop(this);
             answer(&lua, &provisioner::facts::facts(&session).await.into_lua_result()?)
-        });
-        methods.add_async_method("screenshot", async |_, this, path: Value| {
-            let (session, path) = (this.session.clone(), value::path("vm:screenshot", "the picture's path", &path)?);
-            drop(this);
-            let written = provisioner::screenshot::screenshot(&session, &path).await.into_lua_result()?;
-            Ok(written.display().to_string())
-        });
-        methods.add_async_method("type", async |_, this, (text, table): (Value, Option<Value>)| {
-            let (session, text) = (this.session.clone(), value::string("vm:type", "the text", &text)?);
-            drop(this);
-            provisioner::typing::type_text(&session, &text, &options("vm:type", table)?).await.into_lua_result()
         });
         methods.add_async_method("breakpoint", async |_, this, args: Value| {
             let session = this.session.clone();
@@ -218,6 +211,47 @@ fn power<M: UserDataMethods<MachineHandle>>(methods: &mut M) {
         drop(this);
         session.destroy().await.into_lua_result()
     });
+}
+
+/// What is done at the machine's console.
+fn console<M: UserDataMethods<MachineHandle>>(methods: &mut M) {
+    methods.add_async_method("screenshot", async |_, this, path: Value| {
+        let (session, path) = (this.session.clone(), value::path("vm:screenshot", "the picture's path", &path)?);
+        drop(this);
+        let written = provisioner::screenshot::screenshot(&session, &path).await.into_lua_result()?;
+        Ok(written.display().to_string())
+    });
+    methods.add_async_method("type", async |_, this, (text, table): (Value, Option<Value>)| {
+        let (session, text) = (this.session.clone(), value::string("vm:type", "the text", &text)?);
+        drop(this);
+        provisioner::typing::type_text(&session, &text, &options("vm:type", table)?).await.into_lua_result()
+    });
+    methods.add_async_method("screen_text", async |_, this, ()| {
+        let session = this.session.clone();
+        drop(this);
+        provisioner::expect::screen_text(&session).await.into_lua_result()
+    });
+    methods.add_async_method("serial", async |_, this, ()| {
+        let session = this.session.clone();
+        drop(this);
+        provisioner::expect::serial(&session).await.into_lua_result()
+    });
+    methods.add_async_method("expect", async |lua, this, (pattern, table): (Value, Option<Value>)| {
+        let (session, patterns, options) = (this.session.clone(), patterns(pattern)?, options("vm:expect", table)?);
+        drop(this);
+        answer(&lua, &provisioner::expect::expect(&session, &patterns, &options).await.into_lua_result()?)
+    });
+}
+
+/// Takes one pattern or a list of them.
+fn patterns(value: Value) -> mlua::Result<Vec<String>> {
+    match &value {
+        Value::Table(table) => {
+            let items = table.sequence_values::<Value>();
+            items.map(|item| value::string("vm:expect", "a pattern", &item?)).collect()
+        }
+        other => Ok(vec![value::string("vm:expect", "the pattern", other)?]),
+    }
 }
 
 /// Returns the names a machine has, for the annotation test.
