@@ -101,6 +101,7 @@ pub(super) async fn write(
     let shown = source.file_name().unwrap_or_default().to_string_lossy();
     let progress = cx.ui.progress(format!("Converting {shown} to {}", format.as_str()), Some(100), Unit::Percent);
     let conversion = Conversion {
+        more: &[],
         source,
         source_format: source_format(artifact),
         target: draft.path(),

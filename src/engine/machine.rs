@@ -83,6 +83,11 @@ pub trait Machine: Send + Sync {
         None
     }
 
+    /// Tells whether commands and files reach it at all; where not, it is only driven by its console.
+    fn has_communicator(&self) -> bool {
+        true
+    }
+
     /// Waits until the machine takes commands and returns a new connection. Told apart in the error: nothing listens,
     /// something else answers, authentication failed.
     async fn connect(&self, cx: &BuildCx) -> Result<Arc<dyn Communicator>>;

@@ -72,7 +72,9 @@ impl Session {
             let machine = builder.launch(&cx).await?;
             let health = machine.health();
             let session = Session { builder: Some(builder.clone()), ..Session::new(machine, cx.clone()) };
-            watch_health(health, false, session.communicator()).await?;
+            if session.live()?.has_communicator() {
+                watch_health(health, false, session.communicator()).await?;
+            }
             Ok(session)
         };
         let result = cx.scope.run(result).await;

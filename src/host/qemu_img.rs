@@ -84,6 +84,8 @@ pub struct Conversion<'a> {
     pub compact: bool,
     /// Options of the target's format, `key=value`.
     pub options: &'a [String],
+    /// Further arguments of the user's own.
+    pub more: &'a [String],
 }
 
 fn require() -> Result<PathBuf> {
@@ -110,33 +112,35 @@ pub async fn info(image: &Path, format: Option<&str>) -> Result<ImageInfo> {
         .with_context(Kind::Host, || format!("cannot understand what qemu-img says about {}", image.display()))
 }
 
-/// Makes an empty image of `size` bytes.
-pub async fn create(target: &Path, format: DiskFormat, size: u64) -> Result<()> {
-    let args: [OsString; 6] = [
-        "create".into(),
-        "-q".into(),
-        "-f".into(),
-        format.as_str().into(),
-        plain(target)?.into(),
-        size.to_string().into(),
-    ];
+/// Makes an empty image of `size` bytes; `more` are further arguments of the user's own.
+pub async fn create(target: &Path, format: DiskFormat, size: u64, more: &[String]) -> Result<()> {
+    let mut args: Vec<OsString> = ["create", "-q", "-f", format.as_str()].map(OsString::from).to_vec();
+    args.extend(more.iter().map(OsString::from));
+    args.extend([plain(target)?.into(), size.to_string().into()]);
     process::run(require()?, args).await.map(drop)
 }
 
 /// Makes a qcow2 image that takes from `backing` what is not written to it; `size` (bytes) enlarges what the guest
 /// sees.
-pub async fn create_overlay(backing: &Path, backing_format: &str, target: &Path, size: Option<u64>) -> Result<()> {
-    let mut args: Vec<OsString> =
-        ["create", "-q", "-f", "qcow2", "-F", backing_format, "-b"].map(OsString::from).to_vec();
-    args.extend([plain(backing)?.into(), plain(target)?.into()]);
+pub async fn create_overlay(
+    backing: &Path,
+    backing_format: &str,
+    target: &Path,
+    size: Option<u64>,
+    more: &[String],
+) -> Result<()> {
+    let mut args: Vec<OsString> = ["create", "-q", "-f", "qcow2", "-F", backing_format].map(OsString::from).to_vec();
+    args.extend(more.iter().map(OsString::from));
+    args.extend(["-b".into(), plain(backing)?.into(), plain(target)?.into()]);
     args.extend(size.map(|size| size.to_string().into()));
     process::run(require()?, args).await.map(drop)
 }
 
 /// Makes the disk larger, to `size` bytes.
-pub async fn resize(image: &Path, format: &str, size: u64) -> Result<()> {
-    let args: [OsString; 6] =
-        ["resize".into(), "-q".into(), "-f".into(), format.into(), plain(image)?.into(), size.to_string().into()];
+pub async fn resize(image: &Path, format: &str, size: u64, more: &[String]) -> Result<()> {
+    let mut args: Vec<OsString> = ["resize", "-q", "-f", format].map(OsString::from).to_vec();
+    args.extend(more.iter().map(OsString::from));
+    args.extend([plain(image)?.into(), size.to_string().into()]);
     process::run(require()?, args).await.map(drop)
 }
 
@@ -157,6 +161,7 @@ pub async fn convert(conversion: &Conversion<'_>, percent: impl Fn(f64)) -> Resu
     for option in conversion.options {
         command.args(["-o", option]);
     }
+    command.args(conversion.more);
     command.arg(plain(conversion.source)?).arg(plain(conversion.target)?);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process = Process::spawn(&mut command)?;
@@ -223,11 +228,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (base, top) = (dir.path().join("base: 1.raw"), dir.path().join("top.qcow2"));
         std::fs::write(&base, vec![7u8; 3 << 20]).unwrap();
-        create_overlay(&base, "raw", &top, Some(8 << 20)).await.unwrap();
+        create_overlay(&base, "raw", &top, Some(8 << 20), &["-o".into(), "cluster_size=1M".into()]).await.unwrap();
         let described = info(&top, None).await.unwrap();
         assert_eq!((described.format.as_str(), described.virtual_size), ("qcow2", 8 << 20));
         assert_eq!(described.backing_file.as_deref(), Some(base.as_path()));
-        resize(&top, "qcow2", 9 << 20).await.unwrap();
+        resize(&top, "qcow2", 9 << 20, &[]).await.unwrap();
         let flat = dir.path().join("flat.raw");
         let seen = std::cell::Cell::new(0.0);
         let conversion = Conversion {
@@ -238,13 +243,14 @@ mod tests {
             compress: false,
             compact: true,
             options: &[],
+            more: &[],
         };
         convert(&conversion, |percent| seen.set(percent)).await.unwrap();
         assert!((seen.get() - 100.0).abs() < f64::EPSILON);
         let flat = std::fs::read(&flat).unwrap();
         assert_eq!((flat.len(), flat[0], flat[(3 << 20) - 1], flat[3 << 20]), (9 << 20, 7, 7, 0));
         let empty = dir.path().join("empty.vdi");
-        create(&empty, DiskFormat::Vdi, 1 << 20).await.unwrap();
+        create(&empty, DiskFormat::Vdi, 1 << 20, &[]).await.unwrap();
         assert_eq!(info(&empty, None).await.unwrap().format, "vdi");
         let missing = info(&dir.path().join("none"), None).await.unwrap_err();
         assert!(missing.message().contains("none"), "{missing}");

@@ -4,20 +4,23 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::accelerator::Choice;
-use super::options::{Accelerator, QemuOptions};
+use super::firmware::Firmware;
+use super::hardware::Hardware;
+use super::options::Accelerator;
 use super::places::Places;
 use crate::engine::placeholders::Placeholders;
 use crate::error::{Error, Kind, Result};
 
 /// What the command line is made of.
 pub struct Plan<'a> {
-    pub options: &'a QemuOptions,
+    pub options: &'a Hardware,
     pub name: &'a str,
     pub choice: &'a Choice,
     /// The private folder that holds the disk.
     pub dir: &'a Path,
-    pub disk: &'a Path,
-    pub disk_format: &'a str,
+    /// The disks, in qcow2; the first one is the machine's own.
+    pub disks: &'a [PathBuf],
+    pub flash: &'a Firmware,
     /// The media in the machine's CD drives; the first one is booted from, where `boots_cd` says so.
     pub cdroms: &'a [PathBuf],
     pub boots_cd: bool,
@@ -30,6 +33,8 @@ pub struct Plan<'a> {
     /// The port on 127.0.0.1 that leads to the guest's.
     pub host_port: u16,
     pub guest_port: u16,
+    /// The hardware address of the network card.
+    pub mac: &'a str,
 }
 
 /// Who gives way to a flag in `qemuargs`.
@@ -60,11 +65,13 @@ pub fn build(plan: &Plan<'_>) -> Result<Vec<OsString>> {
     };
     let has_card = given.iter().any(names_netdev) || has("-nic") || has("-net");
     let mut parts: Vec<(Part, &str, String)> = Vec::new();
+    let ide_disks = options.disks.disk_interface() == "ide";
     let mut add = |part: Part, flag: &'static str, value: String| parts.push((part, flag, value));
 
     add(Part::Default, "-name", plan.name.replace(',', ",,"));
     if !options.machine_type().is_empty() {
-        add(Part::Default, "-machine", options.machine_type().to_owned());
+        let smm = if options.firmware.efi_secure_boot && options.is_pc() { ",smm=on" } else { "" };
+        add(Part::Default, "-machine", format!("{}{smm}", options.machine_type()));
     }
     let same_order = options.architecture() == std::env::consts::ARCH;
     match plan.choice.accelerator {
@@ -75,54 +82,40 @@ pub fn build(plan: &Plan<'_>) -> Result<Vec<OsString>> {
     if let Some(model) = &plan.choice.cpu_model {
         add(Part::Default, "-cpu", model.clone());
     }
-    add(Part::Default, "-smp", options.cpus().to_string());
-    add(Part::Default, "-m", format!("{}M", options.memory_mib()));
-    let display = match (&options.display, options.headless.unwrap_or(true)) {
-        (Some(display), _) => display.clone(),
-        (None, true) => "none".into(),
-        (None, false) => "gtk".into(),
-    };
-    add(Part::Default, "-display", display);
-    if options.is_pc() {
-        add(Part::Default, "-vga", "std".into());
+    add(Part::Default, "-smp", options.topology.argument());
+    add(Part::Default, "-m", format!("{}M", options.machine.memory_mib()));
+    if let Some(display) = options.display.display() {
+        add(Part::Default, "-display", display);
+    }
+    if let Some(vnc) = options.display.vnc() {
+        add(Part::Default, "-vnc", vnc);
+    }
+    match options.display.vga.as_deref() {
+        Some(vga) if options.is_pc() => add(Part::Default, "-vga", vga.into()),
+        None if options.is_pc() => add(Part::Default, "-vga", "std".into()),
+        Some("virtio") | None if options.is_virt() => add(Part::Own, "-device", "virtio-gpu-pci".into()),
+        Some("none") | None => {}
+        Some(vga) => add(Part::Default, "-vga", vga.into()),
+    }
+    if options.is_virt() {
+        add(Part::Own, "-device", "qemu-xhci,id=rimg-usb".into());
+        add(Part::Own, "-device", "usb-kbd,bus=rimg-usb.0".into());
     }
 
-    let cache = options.disk_cache.as_deref().unwrap_or("unsafe");
-    let discard = options.disk_discard.as_deref().unwrap_or("unmap");
-    let zeroes = match options.disk_detect_zeroes.as_deref() {
-        None if discard == "ignore" => "on",
-        None => "unmap",
-        Some(said) => said,
-    };
-    let (file, format) = (escaped(plan.disk), plan.disk_format);
-    add(
-        Part::Disk,
-        "-drive",
-        format!("file={file},format={format},if=none,id=disk0,cache={cache},discard={discard},detect-zeroes={zeroes}"),
-    );
-    let mut places = Places::new(options.board(), usize::from(options.disk_interface() == "ide"), &given);
-    let (controller, device) = match options.disk_interface() {
-        "virtio-scsi" => (Some("virtio-scsi-pci,id=scsi0"), "scsi-hd,bus=scsi0.0,drive=disk0".to_owned()),
-        "scsi" => (Some("lsi53c895a,id=scsi0"), "scsi-hd,bus=scsi0.0,drive=disk0".to_owned()),
-        "sata" => (Some("ich9-ahci,id=sata0"), "ide-hd,bus=sata0.0,drive=disk0".to_owned()),
-        "ide" => (None, format!("ide-hd,{},drive=disk0", places.of_disk(0))),
-        _ => (None, "virtio-blk-pci,drive=disk0".to_owned()),
-    };
-    if let Some(controller) = controller {
-        add(Part::Disk, "-device", controller.into());
-    }
+    let mut places = Places::new(options.board(), if ide_disks { options.disks.count() } else { 0 }, &given);
     // The disk comes first: while it is empty, firmware goes on to the CD, and an installed system is booted without
     // anybody taking the CD out. What the user says of the order has precedence, which it would not have beside these.
     let ordered = given.iter().any(|group| orders_boot(group));
     let bootindex = |index: u32| (!ordered).then_some(index);
-    add(Part::Disk, "-device", format!("{device}{}", boot_property(bootindex(1))));
+    for (flag, value) in disks(plan, &places, bootindex(1)) {
+        add(Part::Disk, flag, value);
+    }
 
-    let forward = format!("hostfwd=tcp:127.0.0.1:{}-:{}", plan.host_port, plan.guest_port);
     if !has("-nic") && !has("-net") {
-        add(Part::Default, "-netdev", format!("user,id=user.0,{forward}"));
+        add(Part::Default, "-netdev", options.network.netdev(plan.host_port, plan.guest_port));
     }
     if !has_card {
-        add(Part::Card, "-device", card(options.net_device()));
+        add(Part::Card, "-device", options.network.card(plan.mac));
     }
 
     // What rimg hears and sees the machine with. Standard input is one end of a socket pair: no path that could be too
@@ -139,6 +132,13 @@ pub fn build(plan: &Plan<'_>) -> Result<Vec<OsString>> {
     }
     // A panicked guest stops where it is, so that its screen can be looked at.
     add(Part::Default, "-action", "panic=pause".into());
+    parts.extend(plan.flash.arguments(options.is_pc()));
+    if let Some(device) = options.firmware.tpm_device(options.is_pc()) {
+        // Its standard output is the other socket that QEMU is born with; see `Emulator`.
+        parts.push((Part::Own, "-chardev", "socket,id=rimg-tpm,fd=1".into()));
+        parts.push((Part::Own, "-tpmdev", "emulator,id=rimg-tpm,chardev=rimg-tpm".into()));
+        parts.push((Part::Own, "-device", format!("{device},tpmdev=rimg-tpm")));
+    }
     let no_place = |what: &Path| {
         Error::new(Kind::Option, format!("there is no place on the machine's IDE bus left for {}", what.display()))
             .hint("`cdrom_interface = \"virtio-scsi\"` has room for many CDs, where the system on them knows it")
@@ -153,7 +153,7 @@ pub fn build(plan: &Plan<'_>) -> Result<Vec<OsString>> {
         parts.push((Part::Own, "-drive", format!("file={},format=raw,if=floppy,index=0", escaped(floppy))));
     }
     if let Some(seed) = plan.seed {
-        let virtio = options.disk_interface() == "virtio" || !options.is_pc();
+        let virtio = options.disks.disk_interface() == "virtio" || !options.is_pc();
         let interface = if virtio { "virtio" } else { options.cdrom_interface() };
         let number = plan.cdroms.len();
         let drive = places.cdrom(interface, &format!("rimg-cd{number}"), &escaped(seed), None);
@@ -193,48 +193,85 @@ fn orders_boot(group: &[String]) -> bool {
         && value.split(',').any(|word| !word.contains('=') || word.starts_with("order=") || word.starts_with("once="))
 }
 
-/// Returns the card's `-device` argument. Its boot ROM is left out: nothing is to be booted over the network here, and
-/// firmware that finds no disk would try that for a long time.
-fn card(model: &str) -> String {
-    let model = match model {
-        "virtio" | "virtio-net" => "virtio-net-pci",
-        other => other,
+/// Returns the disks and what they hang on.
+fn disks(plan: &Plan<'_>, places: &Places, bootindex: Option<u32>) -> Vec<(&'static str, String)> {
+    let options = &plan.options.disks;
+    let cache = options.disk_cache.as_deref().unwrap_or("unsafe");
+    let discard = options.disk_discard.as_deref().unwrap_or("unmap");
+    let zeroes = match options.disk_detect_zeroes.as_deref() {
+        None if discard == "ignore" => "on",
+        None => "unmap",
+        Some(said) => said,
     };
-    let has_rom = ["virtio-net-pci", "e1000", "rtl8139", "pcnet", "ne2k_pci", "vmxnet3", "i82559", "i82562"]
-        .iter()
-        .any(|with| model.starts_with(with));
-    match has_rom && !model.contains(',') {
-        true => format!("{model},netdev=user.0,romfile="),
-        false => format!("{model},netdev=user.0"),
+    let controller = match options.disk_interface() {
+        "virtio-scsi" => Some("virtio-scsi-pci,id=scsi0"),
+        "scsi" => Some("lsi53c895a,id=scsi0"),
+        "sata" => Some("ich9-ahci,id=sata0"),
+        _ => None,
+    };
+    let mut arguments: Vec<(&str, String)> = controller.into_iter().map(|with| ("-device", with.to_owned())).collect();
+    for (number, disk) in plan.disks.iter().enumerate() {
+        let file = escaped(disk);
+        arguments.push((
+            "-drive",
+            format!("file={file},format=qcow2,if=none,id=disk{number},cache={cache},discard={discard},detect-zeroes={zeroes}"),
+        ));
+        let device = match options.disk_interface() {
+            "virtio-scsi" | "scsi" => "scsi-hd,bus=scsi0.0".to_owned(),
+            "sata" => format!("ide-hd,bus=sata0.{number}"),
+            "ide" => format!("ide-hd,{}", places.of_disk(number)),
+            _ => "virtio-blk-pci".to_owned(),
+        };
+        let boot = boot_property(bootindex.filter(|_| number == 0));
+        arguments.push(("-device", format!("{device},drive=disk{number}{boot}")));
     }
+    arguments
 }
 
 /// Returns `qemuargs` with its placeholders filled in.
 fn given(plan: &Plan<'_>) -> Vec<Vec<String>> {
-    let disk_name = plan.disk.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let disk_name = plan
+        .disks
+        .first()
+        .and_then(|disk| disk.file_name())
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let values = plan.values.clone().with("SSHHostPort", plan.host_port.to_string());
     let values = values.with("OutputDir", plan.dir.display().to_string()).with("Name", disk_name);
-    plan.options.qemuargs.iter().map(|group| group.iter().map(|word| values.fill_known(word)).collect()).collect()
+    plan.options
+        .machine
+        .qemuargs
+        .iter()
+        .map(|group| group.iter().map(|word| values.fill_known(word)).collect())
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::builder::qemu::disk_options::DiskOptions;
+    use crate::builder::qemu::options::QemuOptions;
 
-    fn built(options: &QemuOptions, seed: bool) -> Vec<String> {
+    fn with_arguments(qemuargs: Vec<Vec<String>>) -> Hardware {
+        Hardware { machine: QemuOptions { qemuargs, ..QemuOptions::default() }, ..Hardware::default() }
+    }
+
+    fn built(options: &Hardware, seed: bool) -> Vec<String> {
         with_media(options, seed, &[], None)
     }
 
-    fn with_media(options: &QemuOptions, seed: bool, cdroms: &[PathBuf], floppy: Option<&Path>) -> Vec<String> {
-        let choice = Choice::emulation(options);
+    fn with_media(options: &Hardware, seed: bool, cdroms: &[PathBuf], floppy: Option<&Path>) -> Vec<String> {
+        let choice = Choice::emulation(&options.machine);
+        let disks: Vec<PathBuf> =
+            ["/w/a,b.qcow2", "/w/b.qcow2", "/w/c.qcow2"].map(PathBuf::from)[..options.disks.count()].to_vec();
         let values = Placeholders::default().with("HTTPPort", "8123");
         let plan = Plan {
             options,
             name: "web,1",
             choice: &choice,
             dir: Path::new("/w"),
-            disk: Path::new("/w/a,b.qcow2"),
-            disk_format: "qcow2",
+            disks: &disks,
+            flash: &Firmware::Own,
             cdroms,
             boots_cd: !cdroms.is_empty(),
             floppy,
@@ -244,6 +281,7 @@ mod tests {
             firmware: Path::new("/w/firmware.log"),
             host_port: 40022,
             guest_port: 22,
+            mac: "52:54:00:00:00:01",
         };
         build(&plan).unwrap().into_iter().map(|word| word.into_string().unwrap()).collect()
     }
@@ -258,7 +296,7 @@ mod tests {
 
     #[test]
     fn names_and_paths_with_commas_are_escaped() {
-        let arguments = built(&QemuOptions::default(), true);
+        let arguments = built(&Hardware::default(), true);
         assert_eq!(values(&arguments, "-name"), ["web,,1"]);
         let drives = values(&arguments, "-drive");
         assert!(drives[0].starts_with("file=/w/a,,b.qcow2,format=qcow2,if=none,id=disk0,cache=unsafe"), "{drives:?}");
@@ -270,17 +308,14 @@ mod tests {
 
     #[test]
     fn qemuargs_replace_the_same_flag_and_never_what_watches() {
-        let options = QemuOptions {
-            qemuargs: vec![
-                group(&["-m", "3G"]),
-                group(&["-device", "e1000,netdev=user.0"]),
-                group(&["-netdev", "user,id=user.0,hostfwd=tcp::{{ .SSHHostPort }}-:22"]),
-                group(&["-chardev", "null,id=mine"]),
-                group(&["-snapshot"]),
-                group(&["-fw_cfg", "name=opt/x,string={{ .HTTPPort }} {{ .State }}"]),
-            ],
-            ..QemuOptions::default()
-        };
+        let options = with_arguments(vec![
+            group(&["-m", "3G"]),
+            group(&["-device", "e1000,netdev=user.0"]),
+            group(&["-netdev", "user,id=user.0,hostfwd=tcp::{{ .SSHHostPort }}-:22"]),
+            group(&["-chardev", "null,id=mine"]),
+            group(&["-snapshot"]),
+            group(&["-fw_cfg", "name=opt/x,string={{ .HTTPPort }} {{ .State }}"]),
+        ]);
         let arguments = built(&options, false);
         assert_eq!(values(&arguments, "-m"), ["3G"]);
         assert_eq!(values(&arguments, "-netdev"), ["user,id=user.0,hostfwd=tcp::40022-:22"]);
@@ -296,7 +331,7 @@ mod tests {
     #[test]
     fn a_drive_of_the_users_own_takes_the_disks_place() {
         let drive = group(&["-drive", "file={{.OutputDir}}/{{ .Name }},if=virtio"]);
-        let options = QemuOptions { qemuargs: vec![drive], ..QemuOptions::default() };
+        let options = with_arguments(vec![drive]);
         let arguments = built(&options, true);
         let drives = values(&arguments, "-drive");
         assert_eq!(drives.len(), 2);
@@ -307,7 +342,8 @@ mod tests {
     #[test]
     fn disks_hang_on_what_was_asked_for() {
         for (interface, controllers) in [("virtio", 0), ("virtio-scsi", 1), ("scsi", 1), ("sata", 1), ("ide", 0)] {
-            let options = QemuOptions { disk_interface: Some(interface.into()), ..QemuOptions::default() };
+            let disks = DiskOptions { disk_interface: Some(interface.into()), ..DiskOptions::default() };
+            let options = Hardware { disks, ..Hardware::default() };
             let arguments = built(&options, true);
             let devices = values(&arguments, "-device");
             assert_eq!(devices.iter().filter(|d| d.contains("id=s")).count(), controllers, "{devices:?}");
@@ -318,7 +354,7 @@ mod tests {
     #[test]
     fn media_are_attached_and_the_first_is_booted_after_the_disk() {
         let cds = ["/w/a,b.iso".into(), "/w/cd.iso".into()];
-        let arguments = with_media(&QemuOptions::default(), false, &cds, Some(Path::new("/w/floppy.img")));
+        let arguments = with_media(&Hardware::default(), false, &cds, Some(Path::new("/w/floppy.img")));
         let drives = values(&arguments, "-drive");
         assert_eq!(drives[1], "file=/w/a,,b.iso,format=raw,if=none,id=rimg-cd0,readonly=on,media=cdrom");
         assert!(drives[3].contains("if=floppy"), "{drives:?}");
@@ -326,14 +362,15 @@ mod tests {
         assert!(devices.contains(&"ide-cd,bus=ide.1,unit=0,drive=rimg-cd0,bootindex=2"), "{devices:?}");
         assert!(devices.contains(&"ide-cd,bus=ide.1,unit=1,drive=rimg-cd1"), "{devices:?}");
 
-        let options = QemuOptions { cdrom_interface: Some("virtio-scsi".into()), ..QemuOptions::default() };
+        let disks = DiskOptions { cdrom_interface: Some("virtio-scsi".into()), ..DiskOptions::default() };
+        let options = Hardware { disks, ..Hardware::default() };
         let arguments = with_media(&options, true, &cds, None);
         let devices = values(&arguments, "-device");
         assert_eq!(devices.iter().filter(|d| d.contains("id=rimg-cds")).count(), 1, "{devices:?}");
         assert!(devices.contains(&"scsi-cd,bus=rimg-cds.0,drive=rimg-cd0,bootindex=2"), "{devices:?}");
 
         for (boot, ours) in [("order=dc", false), ("once=d", false), ("d", false), ("menu=on,splash-time=5", true)] {
-            let options = QemuOptions { qemuargs: vec![group(&["-boot", boot])], ..QemuOptions::default() };
+            let options = with_arguments(vec![group(&["-boot", boot])]);
             let arguments = with_media(&options, false, &cds, None);
             assert_eq!(arguments.iter().any(|word| word.contains("bootindex")), ours, "{boot}");
         }

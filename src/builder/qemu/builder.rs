@@ -11,12 +11,18 @@ use super::accelerator;
 use super::capture;
 use super::connect;
 use super::disk;
+use super::disk_options::DiskOptions;
+use super::display::DisplayOptions;
+use super::firmware::FirmwareOptions;
+use super::hardware::Hardware;
 use super::keyboard::Keyboard;
 use super::machine::QemuMachine;
 use super::media;
+use super::network::{self, NetworkOptions};
 use super::options::{QemuOptions, wrong};
 use super::supervisor::{self, Shared};
 use super::tail::Tail;
+use super::topology::Topology;
 use crate::communicator::ssh::SshOptions;
 use crate::console::BootOptions;
 use crate::engine::options::{OptionError, OptionTable, fields};
@@ -26,7 +32,7 @@ use crate::media::{CdOptions, FloppyOptions, HttpServerOptions, IsoOptions};
 
 /// Makes QEMU machines from one set of options.
 pub struct QemuBuilder {
-    pub options: QemuOptions,
+    pub options: Hardware,
     pub iso: IsoOptions,
     pub boot: BootOptions,
     pub http: HttpServerOptions,
@@ -35,6 +41,13 @@ pub struct QemuBuilder {
     pub ssh: SshOptions,
     /// Whether a temporary key can reach the guest through what it is given.
     pub can_pass_key: bool,
+}
+
+impl QemuBuilder {
+    /// Tells whether a system is installed from a medium on an empty disk.
+    pub fn installs(&self) -> bool {
+        self.iso.is_given() && !self.options.machine.disk_image && self.options.machine.source_image.is_none()
+    }
 }
 
 /// Decodes the option table of `rimg.qemu`.
@@ -49,7 +62,14 @@ pub fn decode(value: Value) -> Result<Arc<dyn Builder>> {
         floppy: table.take()?,
         ssh: table.take()?,
         can_pass_key,
-        options: table.rest()?,
+        options: Hardware {
+            topology: table.take()?,
+            disks: table.take()?,
+            firmware: table.take()?,
+            display: table.take()?,
+            network: table.take()?,
+            machine: table.rest()?,
+        },
     }))
 }
 
@@ -58,6 +78,11 @@ pub fn field_names() -> &'static [&'static str] {
     static FIELDS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
         [
             fields::<QemuOptions>(),
+            fields::<Topology>(),
+            fields::<DiskOptions>(),
+            fields::<FirmwareOptions>(),
+            fields::<DisplayOptions>(),
+            fields::<NetworkOptions>(),
             fields::<IsoOptions>(),
             fields::<BootOptions>(),
             fields::<HttpServerOptions>(),
@@ -75,7 +100,8 @@ pub fn boot_options(value: Value, artifact: &Artifact) -> Result<Value> {
     let Value::Map(mut entries) = value else {
         return Err(OptionError::new("expected a table of options").into_error("rimg.qemu"));
     };
-    let installed = entries.iter().any(|(name, _)| name == "iso_url" || name == "iso_urls");
+    let has = |wanted: &str| entries.iter().any(|(name, _)| name == wanted);
+    let installed = (has("iso_url") || has("iso_urls")) && !has("source_image");
     // Of the first boot only: what it started from, what it was given to read, and files that belong to it.
     let media = [
         fields::<IsoOptions>(),
@@ -85,7 +111,17 @@ pub fn boot_options(value: Value, artifact: &Artifact) -> Result<Value> {
         fields::<FloppyOptions>(),
     ]
     .concat();
-    let source = ["source_image", "source_checksum", "use_backing_file", "disk_size", "vm_name", "serial_log"];
+    let source = [
+        "source_image",
+        "source_checksum",
+        "disk_image",
+        "use_backing_file",
+        "disk_size",
+        "disk_additional_size",
+        "vm_name",
+        "serial_log",
+        "disable_shutdown",
+    ];
     let answers = ["user_data", "meta_data", "network_config"];
     entries.retain(|(name, _)| {
         let name = name.as_str();
@@ -113,7 +149,14 @@ impl Builder for QemuBuilder {
         self.http.validate(cx)?;
         self.cd.validate(cx)?;
         self.floppy.validate(cx)?;
-        if self.options.source_image.is_none() && !self.iso.is_given() {
+        if self.options.machine.disk_image && !self.iso.is_given() {
+            return Err(wrong("disk_image", "says that iso_url is a disk image, and there is no iso_url"));
+        }
+        if self.options.machine.disk_image && self.options.machine.source_image.is_some() {
+            return Err(wrong("disk_image", "says that iso_url is the disk image, and source_image names another")
+                .hint("leave `disk_image` out to have the medium in the CD drive beside source_image"));
+        }
+        if self.options.machine.source_image.is_none() && !self.iso.is_given() {
             return Err(wrong("source_image", "is required, or `iso_url`: a machine starts from something")
                 .hint(
                     "source_image is the path or the URL of a disk image, or what another build's vm:finish() returned",
@@ -130,15 +173,19 @@ impl Builder for QemuBuilder {
 
     async fn launch(&self, cx: &BuildCx) -> Result<Arc<dyn Machine>> {
         let options = &self.options;
-        let binary = options.find_programs()?;
-        let source = disk::find(options, cx).await?;
+        let binary = options.machine.find_programs()?;
+        let medium = self.iso.fetch(cx).await?;
+        let (image, medium) = if options.machine.disk_image { (medium, None) } else { (None, medium) };
+        let source = disk::find(&options.machine, image, cx).await?;
         let dir = cx.private_dir("qemu")?;
-        let disk = dir.join("disk.qcow2");
-        disk::make(source.as_ref(), &disk, options, cx).await?;
+        let disks = disk::paths(&options.disks, &dir);
+        disk::make(source.as_ref(), &disks, &options.disks, cx).await?;
+        let inherited = options.machine.inherited_vars();
+        let flash = options.firmware.prepare(&options.for_firmware(&binary), inherited, &dir, cx).await?;
         let (mut login, key) = connect::login(self, cx).await?;
-        let public_key = key.as_ref().map(|key| key.authorized_key.clone()).or_else(|| login.public_key());
-        let media = media::prepare(self, public_key.as_deref(), &dir, cx).await?;
-        let seed = match connect::seed(self, &mut login, key, &media.values, cx).await? {
+        let public_key = key.as_ref().map(|key| key.authorized_key.clone()).or_else(|| login.as_ref()?.public_key());
+        let media = media::prepare(self, medium, public_key.as_deref(), &dir, cx).await?;
+        let seed = match connect::seed(self, login.as_mut(), key, &media.values, cx).await? {
             None => None,
             Some(seed) => {
                 let path = dir.join("seed.iso");
@@ -149,7 +196,7 @@ impl Builder for QemuBuilder {
                 Some(path)
             }
         };
-        let serial_path = match &options.serial_log {
+        let serial_path = match &options.machine.serial_log {
             None => dir.join("serial.log"),
             Some(path) => {
                 let path = cx.settings.resolve(path);
@@ -159,14 +206,16 @@ impl Builder for QemuBuilder {
                 path
             }
         };
-        let choice = accelerator::choose(options, &binary, cx).await?;
+        let choice = accelerator::choose(&options.machine, &binary, cx).await?;
 
         let shared = Arc::new(Shared {
-            name: options.vm_name(cx).to_owned(),
+            name: options.machine.vm_name(cx).to_owned(),
             options: options.clone(),
             binary,
             source,
-            disk,
+            disks,
+            flash,
+            mac: network::new_mac(),
             cdroms: media.cdroms,
             boots_cd: media.boots_cd,
             floppy: media.floppy,
@@ -184,7 +233,7 @@ impl Builder for QemuBuilder {
             starts: watch::Sender::new(0),
             qmp: Mutex::default(),
             process_id: Mutex::default(),
-            going_off: AtomicBool::new(false),
+            going_off: AtomicBool::new(options.machine.disable_shutdown),
             reached: AtomicBool::new(false),
             typed: AtomicBool::new(false),
             stop: CancellationToken::new(),

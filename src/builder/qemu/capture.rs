@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::disk::whole;
-use super::options::QemuOptions;
+use super::firmware;
+use super::hardware::Hardware;
 use super::supervisor::Shared;
 use crate::engine::artifact::ArtifactFile;
 use crate::engine::{Artifact, BuildCx, CaptureSpec};
@@ -20,7 +21,8 @@ use crate::ui::event::Unit;
 pub struct Target {
     /// Absolute.
     directory: PathBuf,
-    file_name: String,
+    /// The disks' names, without extension.
+    name: String,
     format: DiskFormat,
     compress: bool,
     compact: bool,
@@ -29,12 +31,12 @@ pub struct Target {
 
 impl Target {
     /// Checks what was asked for; an output that exists is refused here already.
-    pub fn of(options: &QemuOptions, spec: &CaptureSpec, cx: &BuildCx) -> Result<Target> {
-        let format = match &spec.format {
+    pub fn of(options: &Hardware, spec: &CaptureSpec, cx: &BuildCx) -> Result<Target> {
+        let format = match spec.format.as_ref().or(options.disks.format.as_ref()) {
             Some(name) => DiskFormat::parse(name).map_err(|e| e.within("option `format`"))?,
             None => DiskFormat::Qcow2,
         };
-        let compress = spec.compress.unwrap_or(false);
+        let compress = spec.compress.unwrap_or(options.disks.disk_compression);
         if compress && !format.compresses() {
             let name = format.as_str();
             return Err(Error::new(
@@ -43,7 +45,7 @@ impl Target {
             )
             .hint("use qcow2 or vmdk, or compress the finished file with artifact:compress{…}"));
         }
-        let name = spec.name.as_deref().unwrap_or_else(|| options.vm_name(cx));
+        let name = spec.name.as_deref().unwrap_or_else(|| options.machine.vm_name(cx));
         // A build's name may have a path's characters; the user's own name for the file may not.
         let name = match &spec.name {
             Some(name) if name.is_empty() || name.contains(['/', '\0']) || name.starts_with('.') => {
@@ -63,8 +65,18 @@ impl Target {
         if !is_empty_folder(&directory) {
             atomic::refuse_existing(&directory, force).map_err(|e| e.within("option `output_directory`"))?;
         }
-        let file_name = format!("{name}.{}", format.as_str());
-        Ok(Target { directory, file_name, format, compress, compact: spec.compact.unwrap_or(true), force })
+        // Packer's users write the extension into the name.
+        let name = name.strip_suffix(&format!(".{}", format.as_str())).unwrap_or(&name).to_owned();
+        let compact = spec.compact.unwrap_or(!options.disks.skip_compaction);
+        Ok(Target { directory, name, format, compress, compact, force })
+    }
+}
+
+impl Target {
+    /// Returns the name of one of the disks' files.
+    fn disk_name(&self, number: usize) -> String {
+        let suffix = if number == 0 { String::new() } else { format!("-{number}") };
+        format!("{}{suffix}.{}", self.name, self.format.as_str())
     }
 }
 
@@ -87,56 +99,84 @@ pub async fn capture(shared: &Shared, spec: &CaptureSpec, cx: &BuildCx) -> Resul
     };
     cx.resources.forget(resource);
     let (directory, virtual_size) = committed?;
-    let path = directory.join(&target.file_name);
-    let size = std::fs::metadata(&path).map_err(|e| io_error("read", &path, e))?.len();
+    let mut names: Vec<String> = (0..shared.disks.len()).map(|number| target.disk_name(number)).collect();
+    names.extend(shared.kept_vars().map(|_| firmware::VARS.to_owned()));
+    let mut files = Vec::new();
+    for name in names {
+        let path = directory.join(name);
+        let size = std::fs::metadata(&path).map_err(|e| io_error("read", &path, e))?.len();
+        files.push(ArtifactFile { path, size, digests: Vec::new() });
+    }
     let options = &shared.options;
     let metadata = BTreeMap::from([
         ("format".to_owned(), json!(target.format.as_str())),
         ("virtual_size".to_owned(), json!(virtual_size)),
         ("architecture".to_owned(), json!(options.architecture())),
-        ("cpus".to_owned(), json!(options.cpus())),
-        ("memory".to_owned(), json!(options.memory_mib())),
+        ("cpus".to_owned(), json!(options.topology.cpus())),
+        ("memory".to_owned(), json!(options.machine.memory_mib())),
         ("machine_type".to_owned(), json!(options.machine_type())),
-        ("disk_interface".to_owned(), json!(options.disk_interface())),
-        ("net_device".to_owned(), json!(options.net_device())),
+        ("disk_interface".to_owned(), json!(options.disks.disk_interface())),
+        ("firmware".to_owned(), json!(if shared.flash.vars().is_some() { "efi" } else { "bios" })),
+        ("net_device".to_owned(), json!(options.network.net_device())),
     ]);
     Ok(Artifact {
         id: "VM".into(),
         kind: "image".into(),
         builder: "qemu".into(),
         build: cx.build.to_string(),
-        files: vec![ArtifactFile { path, size, digests: Vec::new() }],
+        files,
         metadata,
     })
 }
 
-/// Writes the image into the pending folder and returns the bytes its guest sees.
+/// Writes the disks, and EFI's variables, into the pending folder and returns the bytes that the guest sees on the first.
 async fn make(shared: &Shared, target: &Target, pending: &Pending, cx: &BuildCx) -> Result<u64> {
-    let disk = &shared.disk;
-    let info = qemu_img::info(disk, Some("qcow2")).await?;
     tokio::fs::create_dir(pending.path()).await.map_err(|e| io_error("create folder", pending.path(), e))?;
-    let to = pending.path().join(&target.file_name);
+    let mut written = Vec::new();
+    let mut virtual_size = 0;
+    for (number, disk) in shared.disks.iter().enumerate() {
+        let to = pending.path().join(target.disk_name(number));
+        let size = write_disk(shared, target, disk, &to, cx).await?;
+        if number == 0 {
+            virtual_size = size;
+        }
+        written.push(to);
+    }
+    if let Some(vars) = shared.kept_vars() {
+        let to = pending.path().join(firmware::VARS);
+        tokio::fs::copy(vars, &to).await.map_err(|e| io_error("copy", vars, e))?;
+        written.push(to);
+    }
+    tokio::task::spawn_blocking(move || {
+        written.iter().try_for_each(|path| {
+            let file = std::fs::File::open(path).map_err(|e| io_error("open", path, e))?;
+            file.sync_all().map_err(|e| io_error("sync", path, e))
+        })
+    })
+    .await
+    .context(Kind::Internal, "syncing the image was interrupted")??;
+    Ok(virtual_size)
+}
+
+async fn write_disk(shared: &Shared, target: &Target, disk: &Path, to: &Path, cx: &BuildCx) -> Result<u64> {
+    let info = qemu_img::info(disk, Some("qcow2")).await?;
     let as_it_is =
         target.format == DiskFormat::Qcow2 && !target.compact && !target.compress && info.backing_file.is_none();
-    if !as_it_is || tokio::fs::rename(disk, &to).await.is_err() {
-        let progress = cx.ui.progress(format!("writing {}", target.file_name), Some(100), Unit::Percent);
+    if !as_it_is || tokio::fs::rename(disk, to).await.is_err() {
+        let name = to.file_name().unwrap_or_default().to_string_lossy();
+        let progress = cx.ui.progress(format!("writing {name}"), Some(100), Unit::Percent);
         let conversion = Conversion {
             source: disk,
             source_format: Some("qcow2"),
-            target: &to,
+            target: to,
             format: target.format,
             compress: target.compress,
             compact: target.compact,
             options: &[],
+            more: &shared.options.disks.qemu_img_args.convert,
         };
         qemu_img::convert(&conversion, |percent| progress.set(whole(percent))).await?;
     }
-    tokio::task::spawn_blocking(move || {
-        let file = std::fs::File::open(&to).map_err(|e| io_error("open", &to, e))?;
-        file.sync_all().map_err(|e| io_error("sync", &to, e))
-    })
-    .await
-    .context(Kind::Internal, "syncing the image was interrupted")??;
     Ok(info.virtual_size)
 }
 

@@ -2,16 +2,18 @@
 //! handed to the installer.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::builder::QemuBuilder;
 use super::cloud_init::{self, Plant};
+use super::network;
 use crate::communicator::ssh::keys::HostKeyPair;
 use crate::communicator::ssh::{self, SshOptions, Target, TemporaryKey};
 use crate::engine::placeholders::Placeholders;
 use crate::engine::{BuildCx, Command, Communicator, OutputSink, Seconds};
 use crate::error::{Error, Kind, Result};
 use crate::media::seed::Seed;
+use crate::ui::event::Unit;
 
 /// The user that is made in the guest when the script names none and gives no credentials.
 const DEFAULT_USER: &str = "rimg";
@@ -28,6 +30,13 @@ pub struct Login {
     timeout: Duration,
     /// The comment that finds the planted key in the guest's `authorized_keys`.
     planted: Option<String>,
+    /// Whether the guest's address has to be found out.
+    sought: bool,
+}
+
+/// Tells whether commands reach the machine.
+fn has_communicator(builder: &QemuBuilder) -> bool {
+    builder.options.machine.has_communicator().unwrap_or(true)
 }
 
 /// Tells whether the script says how to log in.
@@ -38,10 +47,14 @@ fn has_credentials(options: &SshOptions) -> bool {
 /// Returns the SSH options with the user filled in that a planted key is for.
 fn completed(builder: &QemuBuilder) -> SshOptions {
     let mut options = builder.ssh.clone();
+    let network = &builder.options.network;
+    if network.forwards() {
+        options.ssh_host = None;
+    }
     if plants(builder) {
         options.ssh_username.get_or_insert_with(|| DEFAULT_USER.to_owned());
     }
-    if builder.iso.is_given() {
+    if builder.installs() {
         options.ssh_timeout.get_or_insert(Seconds(INSTALL_TIMEOUT));
     }
     options
@@ -50,13 +63,16 @@ fn completed(builder: &QemuBuilder) -> SshOptions {
 /// Tells whether a login is planted through cloud-init: the script says no way in, and the image is one that has a
 /// system on it already. What an installer is given is for the script to say.
 fn plants(builder: &QemuBuilder) -> bool {
-    !has_credentials(&builder.ssh) && !builder.iso.is_given()
+    !has_credentials(&builder.ssh) && !builder.installs() && has_communicator(builder)
 }
 
 /// Checks how a QEMU machine is to be logged in to; returns warnings.
 pub fn validate(builder: &QemuBuilder, cx: &BuildCx) -> Result<Vec<String>> {
+    if !has_communicator(builder) {
+        return Ok(Vec::new());
+    }
     completed(builder).validate(cx)?;
-    if !has_credentials(&builder.ssh) && builder.iso.is_given() && !builder.can_pass_key {
+    if !has_credentials(&builder.ssh) && builder.installs() && !builder.can_pass_key {
         return Err(Error::new(Kind::Option, "no way to log in to what is installed: no credentials are given")
             .hint("give `ssh_password` or `ssh_private_key_file`, matching what the installer is told to set up")
             .hint(
@@ -64,44 +80,52 @@ pub fn validate(builder: &QemuBuilder, cx: &BuildCx) -> Result<Vec<String>> {
             ));
     }
     Ok(match &builder.ssh.ssh_host {
-        Some(_) => vec!["ssh_host is not used: the machine is reached through a port of 127.0.0.1".into()],
-        None => Vec::new(),
+        Some(_) if builder.options.network.forwards() => {
+            vec!["ssh_host is not used: the machine is reached through a port of 127.0.0.1".into()]
+        }
+        _ => Vec::new(),
     })
 }
 
 /// Prepares the login of one machine; with it comes the temporary key, where one is needed.
-pub async fn login(builder: &QemuBuilder, cx: &BuildCx) -> Result<(Login, Option<TemporaryKey>)> {
+pub async fn login(builder: &QemuBuilder, cx: &BuildCx) -> Result<(Option<Login>, Option<TemporaryKey>)> {
+    if !has_communicator(builder) {
+        return Ok((None, None));
+    }
     let ssh = completed(builder);
-    let target = Target::new(&ssh, "127.0.0.1", ssh.port(), cx).await?;
-    let target = if builder.iso.is_given() { target.installing() } else { target.booting() };
-    let mut login = Login { target, timeout: ssh.timeout(), planted: None };
+    let host = ssh.ssh_host.clone().unwrap_or_else(|| "127.0.0.1".to_owned());
+    let target = Target::new(&ssh, host, ssh.port(), cx).await?;
+    let target = if builder.installs() { target.installing() } else { target.booting() };
+    // A guest on a bridge has an address that nobody chose.
+    let sought = builder.options.network.net_bridge.is_some() && ssh.ssh_host.is_none();
+    let mut login = Login { target, timeout: ssh.timeout(), planted: None, sought };
     if has_credentials(&builder.ssh) {
-        return Ok((login, None));
+        return Ok((Some(login), None));
     }
     let comment = format!("rimg-temporary-{}", uuid::Uuid::new_v4().simple());
     let key = TemporaryKey::generate(&comment)?;
-    if builder.iso.is_given() {
+    if builder.installs() {
         login.use_key(&key, comment);
     }
-    Ok((login, Some(key)))
+    Ok((Some(login), Some(key)))
 }
 
 /// Makes the cloud-init seed, where one is needed, and tells the login what it plants.
 pub async fn seed(
     builder: &QemuBuilder,
-    login: &mut Login,
+    login: Option<&mut Login>,
     key: Option<TemporaryKey>,
     values: &Placeholders,
     cx: &BuildCx,
 ) -> Result<Option<Seed>> {
-    let options = &builder.options;
+    let options = &builder.options.machine;
     let planting = plants(builder);
     if !planting && !options.has_seed() {
         return Ok(None);
     }
-    if builder.iso.is_given() {
+    let Some(login) = login.filter(|_| !builder.installs()) else {
         return cloud_init::as_given(options, values, cx).await.map(Some);
-    }
+    };
     let host_key = HostKeyPair::generate("rimg")?;
     let user = login.target.user.clone();
     let plant = Plant {
@@ -142,11 +166,25 @@ impl Login {
         &self.target.user
     }
 
-    /// Waits until the machine takes commands on a port of 127.0.0.1.
-    pub async fn connect(&self, port: u16, cx: &BuildCx) -> Result<Arc<dyn Communicator>> {
+    /// Returns the host that it connects to, where that is known.
+    pub fn host(&self) -> Option<&str> {
+        (!self.sought).then_some(self.target.host.as_str())
+    }
+
+    /// Waits until the machine takes commands on a port; `mac` is the hardware address of its network card.
+    pub async fn connect(&self, port: u16, mac: &str, cx: &BuildCx) -> Result<Arc<dyn Communicator>> {
         let mut target = self.target.clone();
         target.port = port;
-        let connection = ssh::wait(&target, self.timeout, cx).await;
+        let started = Instant::now();
+        if self.sought {
+            let _progress = cx.ui.progress("looking for the guest on the bridge", None, Unit::Spinner);
+            target.host = tokio::time::timeout(self.timeout, network::find_guest(mac)).await.map_err(|_| {
+                let message = format!("this host has not heard of the guest on the bridge (hardware address {mac})");
+                Error::new(Kind::Timeout, message)
+                    .hint("does anything on the bridge give addresses (DHCP)? or give the guest's own as `ssh_host`")
+            })?;
+        }
+        let connection = ssh::wait(&target, self.timeout.saturating_sub(started.elapsed()), cx).await;
         connection.map_err(|error| match (&self.planted, error.kind()) {
             (Some(_), Kind::Auth) => error.hint(
                 "no credentials are given, so a temporary key is used, planted through cloud-init or \

@@ -15,6 +15,7 @@ use tokio::sync::broadcast;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::qmp::{Event, Qmp};
+use super::tpm::Tpm;
 use crate::error::{Context, Error, Kind, Result};
 use crate::host::process::Process;
 
@@ -49,12 +50,17 @@ pub struct Emulator {
     pub qmp: Qmp,
     words: Words,
     reader: AbortOnDropHandle<()>,
+    tpm: Option<Tpm>,
 }
 
 impl Emulator {
     /// Starts QEMU with its processors stopped, and waits until it answers on its control
-    /// connection. Returns the events to come as well.
-    pub async fn start(binary: &Path, arguments: &[OsString]) -> Result<(Emulator, broadcast::Receiver<Event>)> {
+    /// connection. Returns the events to come as well. With `tpm_dir`, the machine's folder, a TPM runs beside it.
+    pub async fn start(
+        binary: &Path,
+        arguments: &[OsString],
+        tpm_dir: Option<&Path>,
+    ) -> Result<(Emulator, broadcast::Receiver<Event>)> {
         let cannot = "cannot make a socket for QEMU";
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().context(Kind::Host, cannot)?;
         ours.set_nonblocking(true).context(Kind::Host, cannot)?;
@@ -62,6 +68,14 @@ impl Emulator {
         tracing::debug!(binary = %binary.display(), ?arguments, "starting QEMU");
         let mut command = Command::new(binary);
         command.args(arguments).stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(Stdio::piped());
+        // Sockets come as standard input and output: nothing else of ours is passed on, and no path can be too long.
+        let tpm = match tpm_dir.map(Tpm::start).transpose()? {
+            None => None,
+            Some((tpm, socket)) => {
+                command.stdout(Stdio::from(socket));
+                Some(tpm)
+            }
+        };
         let mut process = Process::spawn(&mut command)?;
         // The command keeps its end of the socket pair open; QEMU's exit must be seen as the end of the connection.
         drop(command);
@@ -79,10 +93,13 @@ impl Emulator {
             _ = process.wait() => Ok(None),
         };
         match opened {
-            Ok(Some((qmp, events))) => Ok((Emulator { process, qmp, words, reader }, events)),
+            Ok(Some((qmp, events))) => Ok((Emulator { process, qmp, words, reader, tpm }, events)),
             Ok(None) | Err(_) => {
                 // What it said explains more than that its connection broke.
                 process.end(Duration::from_millis(200)).await;
+                if let Some(mut tpm) = tpm {
+                    tpm.end().await;
+                }
                 let _ = tokio::time::timeout(Duration::from_millis(500), reader).await;
                 let said = words.said();
                 let error = match (opened, said.is_empty()) {
@@ -122,6 +139,9 @@ impl Emulator {
     /// Ends QEMU and waits for it.
     pub async fn end(&mut self) {
         self.process.end(Duration::from_secs(3)).await;
+        if let Some(tpm) = &mut self.tpm {
+            tpm.end().await;
+        }
         self.reader.abort();
     }
 }

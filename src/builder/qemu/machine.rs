@@ -28,8 +28,9 @@ const PRESS_AGAIN: Duration = Duration::from_secs(4);
 /// A running machine.
 pub struct QemuMachine {
     pub shared: Arc<Shared>,
-    pub login: Login,
     pub keyboard: Keyboard,
+    /// None when commands do not reach it.
+    pub login: Option<Login>,
     pub resource: ResourceId,
     pub cx: BuildCx,
 }
@@ -46,14 +47,26 @@ impl Machine for QemuMachine {
     }
 
     fn address(&self) -> Option<(String, u16)> {
-        Some(("127.0.0.1".into(), *self.shared.port.borrow()))
+        let host = self.login.as_ref()?.host()?;
+        Some((host.to_owned(), *self.shared.port.borrow()))
     }
 
     fn user(&self) -> Option<String> {
-        Some(self.login.user().to_owned())
+        Some(self.login.as_ref()?.user().to_owned())
+    }
+
+    fn has_communicator(&self) -> bool {
+        self.login.is_some()
     }
 
     async fn connect(&self, cx: &BuildCx) -> Result<Arc<dyn Communicator>> {
+        let Some(login) = &self.login else {
+            return Err(Error::new(
+                Kind::Unsupported,
+                "this machine has no communicator (`communicator = \"none\"`): no command or file reaches it",
+            )
+            .hint("drive it by its console: vm:type, vm:expect, vm:screenshot; or leave `communicator` out"));
+        };
         let mut health = self.health();
         let mut port = self.shared.port.subscribe();
         loop {
@@ -63,7 +76,7 @@ impl Machine for QemuMachine {
                 error = death(&mut health) => return Err(error),
                 // The machine was started over and listens elsewhere.
                 Ok(()) = port.changed() => continue,
-                connection = self.login.connect(now, cx) => connection?,
+                connection = login.connect(now, &self.shared.mac, cx) => connection?,
             };
             self.shared.reached.store(true, Ordering::Release);
             return Ok(connection);
@@ -83,21 +96,23 @@ impl Machine for QemuMachine {
         if *health.borrow() == Health::Off {
             return Ok(());
         }
-        let options = &self.shared.options;
+        let options = &self.shared.options.machine;
         let limit = request.timeout.or(options.shutdown_timeout.map(|seconds| seconds.0)).unwrap_or(SHUTDOWN_LIMIT);
         let command = request.command.or(options.shutdown_command.as_deref());
         let communicator = match (command, request.communicator) {
             (Some(_), None) => Some(self.connect(cx).await?),
             (_, given) => given,
         };
-        if let Some(communicator) = &communicator {
-            self.login.take_back(communicator.as_ref()).await;
+        if let (Some(login), Some(communicator)) = (&self.login, &communicator) {
+            login.take_back(communicator.as_ref()).await;
         }
         self.shared.going_off.store(true, Ordering::Release);
         let _progress = cx.ui.progress("shutting down", None, crate::ui::event::Unit::Spinner);
         let asked = async {
             match (command, &communicator) {
                 (Some(command), Some(communicator)) => run_command(command, communicator.as_ref()).await,
+                // It goes by itself.
+                (None, _) if options.disable_shutdown => std::future::pending().await,
                 _ => self.press_power_button().await,
             }
         };
@@ -108,7 +123,7 @@ impl Machine for QemuMachine {
             () = tokio::time::sleep(limit) => Err(self.still_running(command, limit)),
         };
         if result.is_err() {
-            self.shared.going_off.store(false, Ordering::Release);
+            self.shared.going_off.store(options.disable_shutdown, Ordering::Release);
         }
         result
     }

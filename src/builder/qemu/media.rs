@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::builder::QemuBuilder;
+use super::network;
 use crate::engine::BuildCx;
 use crate::engine::options::Value;
 use crate::engine::placeholders::Placeholders;
@@ -27,21 +28,33 @@ pub struct Media {
     pub values: Placeholders,
 }
 
-/// Fetches, makes and serves what the options say; what is made goes to `dir`.
-pub async fn prepare(builder: &QemuBuilder, public_key: Option<&str>, dir: &Path, cx: &BuildCx) -> Result<Media> {
+/// Makes and serves what the options say; what is made goes to `dir`. `medium` is the one to boot from.
+pub async fn prepare(
+    builder: &QemuBuilder,
+    medium: Option<PathBuf>,
+    public_key: Option<&str>,
+    dir: &Path,
+    cx: &BuildCx,
+) -> Result<Media> {
+    let mut http = builder.http.clone();
+    let mut host = USER_NETWORK_HOST.to_owned();
+    if let Some(bridge) = builder.options.network.net_bridge.as_deref().filter(|_| http.is_given()) {
+        let address = network::bridge_address(bridge).await?;
+        host = address.to_string();
+        http.http_bind_address.get_or_insert(address);
+    }
     let mut values = Placeholders::default()
-        .with("Name", builder.options.vm_name(cx))
-        .with("HTTPIP", USER_NETWORK_HOST)
+        .with("Name", builder.options.machine.vm_name(cx))
+        .with("HTTPIP", host)
         .with("HTTPDir", builder.http.http_directory.as_ref().map_or(String::new(), |dir| dir.display().to_string()));
     if let Some(key) = public_key {
         let [plain, encoded] = KEY_NAMES;
         values = values.with(plain, key).with(encoded, percent_encoded(key));
     }
-    let medium = builder.iso.fetch(cx).await?;
     let boots_cd = medium.is_some();
     let mut cdroms: Vec<PathBuf> = medium.into_iter().collect();
     // The media may hold the server's port, so it starts first.
-    let server = HttpServer::start(&builder.http, &values, cx).await?;
+    let server = HttpServer::start(&http, &values, cx).await?;
     if let Some(server) = &server {
         values = server.placeholders().clone();
     }

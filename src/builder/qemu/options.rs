@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::places::{Board, CDROM_INTERFACES};
 use super::source::{Document, ImageSource};
 use crate::engine::{BuildCx, Bytes, Seconds};
 use crate::error::{Error, Kind, Result, io_error};
@@ -51,37 +50,16 @@ impl Accelerator {
 pub struct QemuOptions {
     /// The disk image to start from: a path, a URL, or an artifact. Required unless a medium (`iso_url`) is given.
     pub source_image: Option<ImageSource>,
+    /// Whether `iso_url` is a disk image to start from, as in Packer.
+    pub disk_image: bool,
     /// The image's checksum, `sha256:…` or `file:URL`. Required for a URL.
     pub source_checksum: Option<String>,
-    /// Whether the disk is an overlay on `source_image` instead of a copy of it. Default true.
-    pub use_backing_file: Option<bool>,
-    /// Processors. Default 2.
-    pub cpus: Option<u32>,
     /// Memory. Default `"1G"`.
     pub memory: Option<Bytes>,
-    /// The disk's size. Default: the image's own; `"40G"` for an installation on an empty disk.
-    pub disk_size: Option<Bytes>,
     /// QEMU's machine type. Default `pc`; `virt` on ARM.
     pub machine_type: Option<String>,
     /// QEMU's processor model. Default `host`, or `max` (on x86-64 without la57) when emulating.
     pub cpu_model: Option<String>,
-    /// The network card's model. Default `virtio-net`.
-    pub net_device: Option<String>,
-    /// How the disk is attached: `virtio` (default), `virtio-scsi`, `ide`, `sata` or `scsi`.
-    pub disk_interface: Option<String>,
-    /// How CDs are attached: `ide`, `sata`, `scsi`, `virtio-scsi` or `virtio`. Default `ide`; `virtio-scsi` where the machine
-    /// is no PC.
-    pub cdrom_interface: Option<String>,
-    /// QEMU's cache mode for the disk. Default `unsafe`: a build that the host's crash interrupts starts over anyway.
-    pub disk_cache: Option<String>,
-    /// `unmap` (default) or `ignore`: whether space the guest gives up is given up on the host.
-    pub disk_discard: Option<String>,
-    /// `unmap` (default), `on` or `off`: whether blocks of zeroes written are stored as holes.
-    pub disk_detect_zeroes: Option<String>,
-    /// Whether no window is shown. Default true.
-    pub headless: Option<bool>,
-    /// QEMU's display (`gtk`, `sdl`, `vnc=:1`, `none`), which has precedence over `headless`.
-    pub display: Option<String>,
     /// Arguments for QEMU, `{ { "-device", "virtio-rng" }, … }`. They replace rimg's own of the same flag, apart from
     /// what rimg needs to watch the machine. `{{ .SSHHostPort }}`, `{{ .OutputDir }}` and `{{ .Name }}` are filled in.
     pub qemuargs: Vec<Vec<String>>,
@@ -91,8 +69,12 @@ pub struct QemuOptions {
     pub accelerator: Option<Accelerator>,
     /// The machine's name, also of the finished image. Default: the build's name.
     pub vm_name: Option<String>,
+    /// How commands reach the guest: `ssh` (default), or `none` for a machine that is only driven by its keyboard and screen.
+    pub communicator: Option<String>,
     /// The command that shuts the guest down, `sudo poweroff`. Default: the ACPI power button.
     pub shutdown_command: Option<String>,
+    /// Whether the guest goes off by itself when it is done, and is only waited for.
+    pub disable_shutdown: bool,
     /// How long the shutdown may take. Default `"5m"`.
     pub shutdown_timeout: Option<Seconds>,
     /// cloud-init user data: a table (of `#cloud-config`), text, or a file's path.
@@ -105,17 +87,7 @@ pub struct QemuOptions {
     pub serial_log: Option<PathBuf>,
 }
 
-const DISK_INTERFACES: [&str; 5] = ["virtio", "virtio-scsi", "ide", "sata", "scsi"];
-const DISCARDS: [&str; 2] = ["unmap", "ignore"];
-const DETECTS: [&str; 3] = ["unmap", "on", "off"];
-const CACHES: [&str; 5] = ["unsafe", "writeback", "writethrough", "none", "directsync"];
-
 impl QemuOptions {
-    /// Returns the number of processors, 2 unless said otherwise.
-    pub fn cpus(&self) -> u32 {
-        self.cpus.unwrap_or(2)
-    }
-
     /// Returns the memory in mebibytes.
     pub fn memory_mib(&self) -> u64 {
         self.memory.map_or(1024, Bytes::mebibytes)
@@ -136,57 +108,27 @@ impl QemuOptions {
         }
     }
 
-    /// Tells whether the guest is a PC, with what rimg watches on one.
-    pub fn is_pc(&self) -> bool {
-        matches!(self.architecture(), "x86_64" | "i686")
-            && !self.machine_type().starts_with("microvm")
-            && !self.machine_type().starts_with("isapc")
-    }
-
-    /// Returns QEMU's name of the machine type; empty leaves it to QEMU.
-    pub fn machine_type(&self) -> &str {
-        self.machine_type.as_deref().unwrap_or(match self.architecture() {
-            "aarch64" | "arm" | "riscv64" => "virt",
-            "x86_64" | "i686" => "pc",
-            _ => "",
-        })
-    }
-
-    /// Returns the network device, virtio-net unless said otherwise.
-    pub fn net_device(&self) -> &str {
-        self.net_device.as_deref().unwrap_or("virtio-net")
-    }
-
-    /// Returns what the disk is attached to, virtio unless said otherwise.
-    pub fn disk_interface(&self) -> &str {
-        self.disk_interface.as_deref().unwrap_or("virtio")
-    }
-
-    /// Returns what CDs are attached to.
-    pub fn cdrom_interface(&self) -> &str {
-        self.cdrom_interface.as_deref().unwrap_or(match self.board() {
-            Board::None => "virtio-scsi",
-            Board::Ide | Board::Sata => "ide",
-        })
-    }
-
-    /// Returns the controller of disks and CDs that the machine has on its board.
-    pub fn board(&self) -> Board {
-        match self.is_pc() {
-            true if self.machine_type().contains("q35") => Board::Sata,
-            true => Board::Ide,
-            false => Board::None,
-        }
-    }
-
     /// Returns the machine's name; the build's unless said otherwise.
     pub fn vm_name<'a>(&'a self, cx: &'a BuildCx) -> &'a str {
         self.vm_name.as_deref().unwrap_or(&cx.build)
     }
 
+    /// Returns the EFI variables that belong to the image the machine starts from.
+    pub fn inherited_vars(&self) -> Option<&Path> {
+        let Some(ImageSource::Artifact(artifact)) = &self.source_image else { return None };
+        let is_vars = |path: &&Path| path.file_name().is_some_and(|name| name == super::firmware::VARS);
+        artifact.files.iter().map(|file| file.path.as_path()).find(is_vars)
+    }
+
     /// Tells whether the script gives anything to cloud-init.
     pub fn has_seed(&self) -> bool {
         self.user_data.is_some() || self.meta_data.is_some() || self.network_config.is_some()
+    }
+
+    /// Tells whether commands reach the machine.
+    pub fn has_communicator(&self) -> Result<bool> {
+        one_of("communicator", self.communicator.as_deref(), &["ssh", "none"])?;
+        Ok(self.communicator.as_deref() != Some("none"))
     }
 
     /// Checks what can be known without touching anything; returns warnings.
@@ -217,28 +159,11 @@ impl QemuOptions {
         if let Some(checksum) = &self.source_checksum {
             Checksum::parse(checksum).map_err(|e| e.within("option `source_checksum`"))?;
         }
-        if self.cpus() == 0 {
-            return Err(wrong("cpus", "expected at least 1, found 0"));
-        }
         if self.memory_mib() < 16 {
             return Err(wrong("memory", format!("{} MiB are too little for any system", self.memory_mib()))
                 .hint("a bare number counts mebibytes: `memory = 1024` or `memory = \"1G\"`"));
         }
-        one_of("disk_interface", self.disk_interface.as_deref(), &DISK_INTERFACES)?;
-        one_of("cdrom_interface", self.cdrom_interface.as_deref(), &CDROM_INTERFACES)?;
-        if self.cdrom_interface() == "ide" && self.board() == Board::None {
-            return Err(wrong("cdrom_interface", format!("a machine of type {:?} has no IDE", self.machine_type()))
-                .hint("leave it out, or use \"virtio-scsi\""));
-        }
-        one_of("disk_discard", self.disk_discard.as_deref(), &DISCARDS)?;
-        one_of("disk_detect_zeroes", self.disk_detect_zeroes.as_deref(), &DETECTS)?;
-        one_of("disk_cache", self.disk_cache.as_deref(), &CACHES)?;
-        for (name, text) in [
-            ("machine_type", &self.machine_type),
-            ("cpu_model", &self.cpu_model),
-            ("net_device", &self.net_device),
-            ("display", &self.display),
-        ] {
+        for (name, text) in [("machine_type", &self.machine_type), ("cpu_model", &self.cpu_model)] {
             if text.as_deref().is_some_and(str::is_empty) {
                 return Err(wrong(name, "is empty"));
             }
@@ -276,8 +201,13 @@ impl QemuOptions {
         if self.source_checksum.is_some() && matches!(self.source_image, Some(ImageSource::Artifact(_))) {
             warnings.push("source_checksum is not used: source_image is an artifact of this run".into());
         }
-        if cx.settings.mode != crate::engine::Mode::Inspect {
-            self.find_programs()?;
+        self.has_communicator()?;
+        if self.communicator.as_deref() == Some("none") && self.shutdown_command.is_some() {
+            return Err(wrong(
+                "shutdown_command",
+                "there is no communicator to run it over (`communicator = \"none\"`)",
+            )
+            .hint("leave it out: the machine is shut down by the ACPI power button"));
         }
         Ok(warnings)
     }
@@ -298,14 +228,14 @@ pub fn wrong(option: &str, what: impl std::fmt::Display) -> Error {
     Error::new(Kind::Option, format!("option `{option}`: {what}")).field("option", option)
 }
 
-fn missing(option: &str, path: &Path, error: std::io::Error) -> Error {
+pub fn missing(option: &str, path: &Path, error: std::io::Error) -> Error {
     io_error("read", path, error)
         .within(format_args!("option `{option}`"))
         .field("option", option)
         .hint("relative paths start at the script's folder")
 }
 
-fn one_of(option: &str, value: Option<&str>, allowed: &'static [&'static str]) -> Result<()> {
+pub fn one_of(option: &str, value: Option<&str>, allowed: &'static [&'static str]) -> Result<()> {
     match value {
         Some(value) if !allowed.contains(&value) => {
             let error = wrong(option, format!("{value:?} is not one of {}", allowed.join(", ")));

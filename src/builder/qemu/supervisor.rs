@@ -14,7 +14,8 @@ use super::arguments::{self, Plan};
 use super::console;
 use super::disk::{self, Source};
 use super::emulator::Emulator;
-use super::options::QemuOptions;
+use super::firmware::Firmware;
+use super::hardware::Hardware;
 use super::qmp::{Event, Qmp};
 use super::screen::Reader;
 use super::tail::Tail;
@@ -35,7 +36,7 @@ const PANIC: &str = "Kernel panic - not syncing";
 /// What the machine's methods and its supervisor share.
 pub struct Shared {
     pub name: String,
-    pub options: QemuOptions,
+    pub options: Hardware,
     pub binary: PathBuf,
     /// None when the disk starts empty.
     pub source: Option<Source>,
@@ -47,7 +48,11 @@ pub struct Shared {
     pub values: Placeholders,
     /// The machine's private folder.
     pub dir: PathBuf,
-    pub disk: PathBuf,
+    /// The machine's own disk first.
+    pub disks: Vec<PathBuf>,
+    pub flash: Firmware,
+    /// The hardware address of the network card.
+    pub mac: String,
     pub seed: Option<PathBuf>,
     pub serial_path: PathBuf,
     pub guest_port: u16,
@@ -95,6 +100,17 @@ impl Shared {
         firmware.last(count)
     }
 
+    /// Gives the machine the disks and variables it began with.
+    async fn begin_anew(&self, cx: &BuildCx) -> Result<()> {
+        disk::make(self.source.as_ref(), &self.disks, &self.options.disks, cx).await?;
+        self.flash.reset().await
+    }
+
+    /// Returns the EFI variables that the finished image is to have beside it.
+    pub fn kept_vars(&self) -> Option<&Path> {
+        self.flash.vars().filter(|_| !self.options.firmware.efi_drop_efivars)
+    }
+
     /// Tells whether nothing would be lost by starting over.
     fn is_fresh(&self) -> bool {
         !self.reached.load(Ordering::Acquire) && !self.typed.load(Ordering::Acquire)
@@ -118,16 +134,18 @@ impl Shared {
     async fn start(&self, choice: &Choice, seen: &Path) -> Result<(Emulator, broadcast::Receiver<Event>)> {
         let mut port = *self.port.borrow();
         for attempt in 1.. {
-            if port == 0 || attempt > 1 {
-                port = free_port()?;
+            if !self.options.network.forwards() {
+                port = self.guest_port;
+            } else if port == 0 || attempt > 1 {
+                port = self.options.network.free_port()?;
             }
             let plan = Plan {
                 options: &self.options,
                 name: &self.name,
                 choice,
                 dir: &self.dir,
-                disk: &self.disk,
-                disk_format: "qcow2",
+                disks: &self.disks,
+                flash: &self.flash,
                 cdroms: &self.cdroms,
                 boots_cd: self.boots_cd,
                 floppy: self.floppy.as_deref(),
@@ -137,13 +155,18 @@ impl Shared {
                 firmware: seen,
                 host_port: port,
                 guest_port: self.guest_port,
+                mac: &self.mac,
             };
-            match Emulator::start(&self.binary, &arguments::build(&plan)?).await {
+            let tpm_dir = self.options.firmware.vtpm.then_some(self.dir.as_path());
+            match Emulator::start(&self.binary, &arguments::build(&plan)?, tpm_dir).await {
                 // Somebody else took the port between our look and QEMU's.
                 Err(error) if error.message().contains("host forwarding rule") && attempt < PORT_ATTEMPTS => {
                     tracing::debug!(port, "the port was taken");
                 }
-                Err(error) => return Err(error.hint("`qemuargs` and the hardware options make QEMU's command line")),
+                Err(error) => {
+                    let error = self.options.network.explain(self.options.display.explain(error));
+                    return Err(error.hint("`qemuargs` and the hardware options make QEMU's command line"));
+                }
                 Ok((emulator, events)) => {
                     *lock(&self.qmp) = Some(emulator.qmp.clone());
                     *lock(&self.process_id) = emulator.id();
@@ -154,12 +177,6 @@ impl Shared {
         }
         Err(Error::new(Kind::Host, "no free port on 127.0.0.1 was found"))
     }
-}
-
-/// Returns a port on 127.0.0.1 that was free a moment ago.
-fn free_port() -> Result<u16> {
-    let bound = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    bound.map(|address| address.port()).map_err(|e| Error::new(Kind::Host, "no port on 127.0.0.1 is free").caused_by(e))
 }
 
 /// How the watch over one QEMU ended.
@@ -186,6 +203,7 @@ pub async fn run(shared: Arc<Shared>, mut choice: Choice, started: oneshot::Send
     loop {
         let begun = async {
             let (emulator, events) = shared.start(&choice, &firmware_path).await?;
+            shared.options.display.open(&emulator.qmp, &cx).await?;
             emulator.run().await?;
             shared.starts.send_modify(|starts| *starts += 1);
             Ok::<_, Error>((emulator, events))
@@ -228,7 +246,7 @@ pub async fn run(shared: Arc<Shared>, mut choice: Choice, started: oneshot::Send
                 emulator.end().await;
                 choice = fall_back(&shared, &choice, &why, &cx).await;
                 // What the guest wrote before it died is not to be trusted.
-                if let Err(error) = disk::make(shared.source.as_ref(), &shared.disk, &shared.options, &cx).await {
+                if let Err(error) = shared.begin_anew(&cx).await {
                     shared.health.send_replace(Health::Dead(error.full_message()));
                     return;
                 }
@@ -256,7 +274,7 @@ async fn fall_back(shared: &Shared, choice: &Choice, why: &str, cx: &BuildCx) ->
     let first = why.lines().next().unwrap_or_default();
     cx.ui.warn(format!("{name} does not work on this host: {first}; going on with emulation (TCG)"));
     accelerator::remember(choice, &shared.binary, Some(first.to_owned()), cx).await;
-    Choice::emulation(&shared.options)
+    Choice::emulation(&shared.options.machine)
 }
 
 /// Tells whether QEMU's words or its end point at the accelerator rather than at the machine's options.

@@ -1,6 +1,6 @@
 # An operating system and its installer, in one boot sector. Started from anything but the first disk it says "from-cd"
 # on the serial port, writes itself to the first sector of that disk, and resets the machine. Started from the disk it
-# says "from-disk", and switches the machine off when the power button is pressed.
+# says "has-tpm" and "has-floppy" where there is one, "from-disk" in any case, and switches the machine off when the power button is pressed.
 #
 #   as --32 -o bios.o bios.S && ld -m elf_i386 -Ttext 0x7c00 --oformat binary -o bios.bin bios.o
 
@@ -35,7 +35,27 @@ installed:
         movw    $0x602, %dx
         movw    $0x100, %ax
         outw    %ax, %dx
-        movw    $from_disk, %si
+        # BIOS: is there a TPM (TCG PC client specific implementation, TCG_StatusCheck)?
+        movl    $0xbb00, %eax
+        xorl    %ebx, %ebx
+        int     $0x1a
+        testl   %eax, %eax
+        jnz     1f
+        cmpl    $0x41504354, %ebx
+        jne     1f
+        movw    $has_tpm, %si
+        call    say
+1:
+        # BIOS: read the first sector of the first floppy.
+        movw    $0x0201, %ax
+        movw    $0x0001, %cx
+        xorw    %dx, %dx
+        movw    $0x8000, %bx
+        int     $0x13
+        jc      1f
+        movw    $has_floppy, %si
+        call    say
+1:      movw    $from_disk, %si
         call    say
 1:      hlt
         movw    $0x600, %dx
@@ -63,6 +83,10 @@ from_cd:
         .asciz  "from-cd\r\n"
 from_disk:
         .asciz  "from-disk\r\n"
+has_tpm:
+        .asciz  "has-tpm\r\n"
+has_floppy:
+        .asciz  "has-floppy\r\n"
 failed: .asciz  "cannot write the disk\r\n"
         .org    510
         .word   0xaa55
