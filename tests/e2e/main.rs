@@ -20,6 +20,7 @@ mod download_hostile;
 mod host;
 mod interrupt;
 mod main_job;
+mod media;
 mod provisioner;
 mod qemu;
 mod qemu_hardware;
