@@ -40,6 +40,11 @@ impl CdOptions {
         self.volume(&medium).map(drop)
     }
 
+    /// Checks that contents have no other placeholders than those of `values`, whose values may be empty yet.
+    pub fn check_placeholders(&self, values: &Placeholders) -> Result<()> {
+        self.cd_content.check_placeholders("cd_content", values)
+    }
+
     /// Writes the medium to `to`, whole or not at all.
     pub async fn write(&self, to: &Path, values: &Placeholders, cx: &BuildCx) -> Result<PathBuf> {
         let (options, dir) = (self.clone(), cx.settings.script_dir.clone());

@@ -47,6 +47,17 @@ impl InlineFiles {
         self.0.is_empty()
     }
 
+    /// Checks that texts have no other placeholders than those of `values`, whose values may be empty yet; `option` is
+    /// their option's name, for errors.
+    pub fn check_placeholders(&self, option: &str, values: &Placeholders) -> Result<()> {
+        for (path, content) in &self.0 {
+            if let InlineContent::Text(text) = content {
+                filled(text, &format!("option `{option}[{path:?}]`"), values)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the paths as they were given.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
@@ -149,6 +160,17 @@ mod tests {
         }
         assert!(files(&[("/a", s("")), ("a", s(""))]).unwrap().by_path("o").unwrap_err().message().contains("twice"));
         assert!(files(&[("a", Value::Int(1))]).unwrap_err().message().contains("found the number 1"));
+    }
+
+    #[test]
+    fn a_placeholder_that_nobody_knows_is_found_before_its_value_is_known() {
+        let names = Placeholders::default().with("HTTPIP", "").with("HTTPPort", "");
+        let good = files(&[("a", s("{{ .HTTPIP }}:{{ .HTTPPort }} {{ item }}")), ("b", Value::Bytes(vec![0xff]))]);
+        good.unwrap().check_placeholders("cd_content", &names).unwrap();
+        let bad = files(&[("/a", s("{{ .HTTPPrt }}"))]).unwrap();
+        let error = bad.check_placeholders("cd_content", &names).unwrap_err();
+        assert_eq!(error.message(), "option `cd_content[\"/a\"]`: there is no placeholder `{{ .HTTPPrt }}` here");
+        assert_eq!(error.hints()[0], "did you mean `HTTPPort`?");
     }
 
     #[tokio::test]

@@ -124,3 +124,43 @@ fn a_guest_reads_what_is_made_for_it() {
         read.lines().filter(|line| !line.ends_with("  ./port")).map(|line| format!("{line}\n")).collect();
     assert_eq!(without_port, lines(&files));
 }
+
+#[test]
+fn mistakes_in_media_are_found_by_check() {
+    let sandbox = Sandbox::new();
+    sandbox.write("disk.img", "");
+    sandbox.write("http/a", "");
+    sandbox.write("big/f", vec![0; 1_500_000]);
+    sandbox.write(
+        "build.lua",
+        r#"local rimg = require "rimg"
+local function says(options)
+  options.source_image, options.ssh_username, options.ssh_password = "disk.img", "u", "p"
+  local ok, err = pcall(rimg.qemu, options)
+  rimg.log.info(ok and "fine" or err.message:gsub("/.*/", "/…/"))
+end
+says { boot_command = { "<enter>{{ .HTTPIP }}:{{ .HTTPPort }}" }, http_directory = "http" }
+says { boot_command = { "{{ .HTTPPort }}" } }
+says { http_content = { ["/a"] = "{{ .HTTPIPP }}" } }
+says { cd_content = { ["a"] = "{{ .nam }}" } }
+says { cd_files = { "nowhere/user-data" } }
+says { cd_files = { "http/*.cfg" } }
+says { floppy_dirs = { "big" } }
+says { http_directory = "disk.img" }
+"#,
+    );
+    let run = sandbox.rimg(["check", "build.lua"]).expect_code(0);
+    let said: Vec<&str> = run.stdout.lines().filter_map(|line| line.strip_prefix("build | ")).collect();
+    for expected in [
+        "fine",
+        "rimg.qemu: option `boot_command[1]`: there is no placeholder `{{ .HTTPPort }}` here",
+        "rimg.qemu: option `http_content[\"/a\"]`: there is no placeholder `{{ .HTTPIPP }}` here",
+        "rimg.qemu: option `cd_content[\"a\"]`: there is no placeholder `{{ .nam }}` here",
+        "rimg.qemu: option `cd_files`: cannot read /…/user-data: No such file or directory (os error 2)",
+        "rimg.qemu: option `cd_files`: nothing matches /…/*.cfg",
+        "rimg.qemu: floppy_files, floppy_dirs, floppy_content, floppy_label: the floppy has room for 1457664 bytes, and would need 1500672: 43008 too many",
+        "rimg.qemu: option `http_directory`: /…/disk.img is not a folder",
+    ] {
+        assert!(said.contains(&expected), "no {expected:?} in {said:#?}");
+    }
+}

@@ -149,6 +149,11 @@ impl Builder for QemuBuilder {
         self.http.validate(cx)?;
         self.cd.validate(cx)?;
         self.floppy.validate(cx)?;
+        let placeholders = media::placeholders(self);
+        self.boot.check_placeholders(&placeholders)?;
+        self.http.check_placeholders(&placeholders)?;
+        self.cd.check_placeholders(&placeholders)?;
+        self.floppy.check_placeholders(&placeholders)?;
         if self.options.machine.disk_image && !self.iso.is_given() {
             return Err(wrong("disk_image", "says that iso_url is a disk image, and there is no iso_url"));
         }

@@ -72,6 +72,14 @@ pub async fn prepare(
     Ok(Media { cdroms, boots_cd, floppy, server, values })
 }
 
+/// Returns the placeholders that there are going to be, with empty values, so that others are found before anything starts.
+pub fn placeholders(builder: &QemuBuilder) -> Placeholders {
+    let [plain, encoded] = KEY_NAMES;
+    let names = ["Name", "HTTPIP", "HTTPDir", plain, encoded].into_iter();
+    let names = names.chain(builder.http.is_given().then_some("HTTPPort"));
+    names.fold(Placeholders::default(), |values, name| values.with(name, ""))
+}
+
 /// Tells whether the options can pass a public key on: they name its placeholder, or a function may.
 pub fn can_pass_key(options: &Value) -> bool {
     match options {

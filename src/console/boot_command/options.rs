@@ -7,6 +7,8 @@ use serde::de::{self, Deserializer, Visitor};
 
 use super::step::{DescribedStep, Step};
 use super::typist::Pace;
+use crate::engine::options::TextOrFunction;
+use crate::engine::placeholders::Placeholders;
 use crate::engine::{BuildCx, Seconds};
 use crate::error::{Error, Kind, Result};
 
@@ -59,6 +61,16 @@ impl BootOptions {
         }
         super::typist::check("", Some(self.layout())).map_err(|e| option("keyboard_layout", e))?;
         self.steps().try_for_each(|named| named.step.check(self.layout()).map_err(|e| option(&named.name, e)))
+    }
+
+    /// Checks that texts have no other placeholders than those of `values`, whose values may be empty yet.
+    pub fn check_placeholders(&self, values: &Placeholders) -> Result<()> {
+        self.steps().try_for_each(|named| match named.step {
+            Step::Type { text: TextOrFunction::Text(text), .. } => {
+                values.fill(text).map(drop).map_err(|e| e.within(format_args!("option `{}`", named.name)))
+            }
+            _ => Ok(()),
+        })
     }
 
     /// Returns the name of the keyboard's layout.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::engine::BuildCx;
+use crate::engine::placeholders::Placeholders;
 use crate::error::{Error, Kind, Result, io_error};
 use crate::media::inline::InlineFiles;
 
@@ -41,6 +42,11 @@ impl HttpServerOptions {
     /// Returns the address to serve on.
     pub fn address(&self) -> IpAddr {
         self.http_bind_address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+
+    /// Checks that contents have no other placeholders than those of `values`, whose values may be empty yet.
+    pub fn check_placeholders(&self, values: &Placeholders) -> Result<()> {
+        self.http_content.check_placeholders("http_content", values)
     }
 
     /// Checks what can be known before anything starts.

@@ -21,7 +21,7 @@ use crate::error::{Error, Kind, Result};
 /// Connections at once; more wait until one of them ends.
 const MAX_CONNECTIONS: usize = 256;
 /// How long a client may take to say what it wants.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 20 });
 /// The most a request's head may have.
 const MAX_HEADER: usize = 64 << 10;
 
@@ -66,7 +66,7 @@ impl HttpServer {
                 return Err(error);
             }
         };
-        tracing::debug!(%address, port, "serving HTTP");
+        cx.ui.debug(format!("serving HTTP on {}", SocketAddr::new(address, port)));
         tokio::spawn(accept(listener, site, stop.clone(), finished));
         Ok(Some(HttpServer { port, values, stop, resource, resources: cx.resources.clone() }))
     }

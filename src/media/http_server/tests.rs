@@ -339,6 +339,17 @@ async fn hostile_clients_are_refused_and_never_in_the_way() {
     let grown = memory().saturating_sub(before);
     assert!(grown < 128 << 20, "{} MiB for 180 connections", grown >> 20);
 
+    // A client that sends its request a byte at a time is given up.
+    let mut slow = TcpStream::connect(address).await.unwrap();
+    let begun = Instant::now();
+    let refused = loop {
+        if slow.write_all(b"G").await.is_err() || begun.elapsed() > Duration::from_secs(15) {
+            break begun.elapsed();
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert!(refused < Duration::from_secs(10), "{refused:?}");
+
     // What it sends of a file is what was asked for, even when the file shrinks meanwhile.
     let mut torn = client.get("/huge.iso", &[]).await;
     torn.chunk().await.unwrap();
