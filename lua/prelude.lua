@@ -224,8 +224,41 @@ function flow.retry(options, fn, ...)
   end
 end
 
+-- The same with the options of any operation in front.
+local function apply_with(machine, options, provisioner, ...)
+  local name, fn = nil, provisioner
+  if type(provisioner) == "table" and provisioner.apply then
+    name, fn = provisioner.name, provisioner.apply
+  end
+  expect_function(fn, "vm:apply(options, provisioner)", 3)
+  name = name or native.function_name(fn)
+  local plan = native.operation_plan(options, name)
+  if not plan then return nil end
+  local args = pack(...)
+  local function once()
+    return settle(native.step(name, trampoline, fn, machine, unpack(args, 1, args.n)))
+  end
+  local function limited()
+    if plan.timeout then return flow.timeout(plan.timeout, once) end
+    return once()
+  end
+  local function attempts()
+    if plan.attempts == 1 then return limited() end
+    return flow.retry({ attempts = plan.attempts, backoff = 0.5, max_backoff = 15 }, limited)
+  end
+  if not plan.continue_on_error then return attempts() end
+  local results = pack(trampoline(attempts))
+  if results[1] then return unpack(results, 2, results.n) end
+  local failure = native.pass_over(name, results[2].value)
+  if failure then return failure end
+  return settle(unpack(results, 1, results.n))
+end
+
 -- A function of a machine, or a table { name = …, apply = function(vm) … end }, under one name.
 function flow.apply(machine, provisioner, ...)
+  if type(provisioner) == "table" and not provisioner.apply and not (debug_getmetatable(provisioner) or {}).__call then
+    return apply_with(machine, provisioner, ...)
+  end
   local name, fn = nil, provisioner
   if type(provisioner) == "table" and provisioner.apply then
     name, fn = provisioner.name, provisioner.apply

@@ -22,15 +22,24 @@ local Machine = {}
 ---@field truncated boolean Whether it wrote more than the result holds.
 ---@field disconnected boolean Whether the connection dropped before its end was seen (`expect_disconnect`).
 
----@class rimg.RunOptions
+--- What any operation may be told besides its own options; a provisioner, too: `vm:apply(options, provisioner)`. An
+--- operation that is left out gives nil.
+---@class rimg.OperationOptions
+---@field only (string|string[])? Globs of the names of the builds in which it is done. Default: all.
+---@field except (string|string[])? Globs of the names of the builds in which it is not done.
+---@field override table<string, table>? Other values of its options, by the name of the build: `{ web = { timeout = "5m" } }`.
+---@field continue_on_error boolean? Whether its failure is a warning, and its result a table of the error's fields with `ok = false`. A wrong option or a dead machine stays an error. Default: false.
+---@field pause_before rimg.Duration? How long to wait before it. Default: 0.
+---@field timeout rimg.Duration? How long one attempt may take. Default: no limit; 5 minutes for a reboot.
+---@field max_retries integer? How many more attempts a failed one is followed by, after a pause that doubles from half a second to 15 seconds. Default: 0.
+
+---@class rimg.RunOptions : rimg.OperationOptions
 ---@field check boolean? Whether a status that is not accepted raises an error. Default: true.
 ---@field valid_exit_codes integer[]? The accepted exit statuses. Default: 0 alone.
----@field env (table<string, string|number|boolean>|string[])? Environment variables: a table, or a list of `"NAME=value"`. They show in no process list.
+---@field env (table<string, string|number|boolean>|string[])? Environment variables: a table, in which `false` takes one away, or a list of `"NAME=value"`. They show in no process list.
 ---@field input string? Text for the command's standard input. Default: none.
 ---@field cwd string? The folder it runs in. Default: the user's home.
 ---@field sudo boolean? Whether it runs as root, by sudo where the user is not root. Default: false.
----@field timeout rimg.Duration? How long one attempt may take. Default: no limit.
----@field max_retries integer? How many more attempts a failed one is followed by. Default: 0.
 ---@field quiet boolean? Whether its output is captured without being shown. Default: false.
 
 --- Runs a command: a line for the user's shell, or a list of a program and its arguments, which no shell sees.
@@ -45,12 +54,12 @@ local Machine = {}
 ---@return rimg.CommandResult
 function Machine:run(command, opts) end
 
----@class rimg.ShellOptions
+---@class rimg.ShellOptions : rimg.OperationOptions
 ---@field [integer] string Lines that make one script.
 ---@field inline (string|string[])? The same by Packer's name.
 ---@field script string? A script file on this host, relative to the Lua script.
 ---@field scripts (string|string[])? Script files on this host, run in order, each an operation of its own.
----@field env (table<string, string|number|boolean>|string[])? Environment variables: a table, or a list of `"NAME=value"`.
+---@field env (table<string, string|number|boolean>|string[])? Environment variables: a table, in which `false` takes one away, or a list of `"NAME=value"`.
 ---@field environment_vars (table<string, string|number|boolean>|string[])? The same by Packer's name; `env` wins.
 ---@field sudo boolean? Whether it runs as root, by sudo where the user is not root. Default: false.
 ---@field execute_command string? Packer's template of the command that runs a script: `{{ .Vars }} sudo -S -E sh {{ .Path }}`; also `{{ .EnvVarFile }}`. Default: the interpreter that the script's first line names; its environment shows in no process list.
@@ -62,9 +71,6 @@ function Machine:run(command, opts) end
 ---@field check boolean? Whether a status that is not accepted raises an error. Default: true.
 ---@field expect_disconnect boolean? Whether the connection may drop while it runs: that counts as done, and the next operation connects anew. Default: false. To reboot, `vm:reboot()` is better: it waits for the new boot.
 ---@field start_retry_timeout rimg.Duration? How long reaching the machine may take before the script starts, as after a reboot. Default: the builder's `ssh_timeout`.
----@field timeout rimg.Duration? How long one attempt may take. Default: no limit.
----@field max_retries integer? How many more attempts a failed one is followed by. Default: 0.
----@field pause_before rimg.Duration? How long to wait before the script. Default: 0.
 ---@field pause_after rimg.Duration? How long to wait after the script. Default: 0.
 ---@field skip_clean boolean? Whether the script stays on the machine. Default: false.
 ---@field binary boolean? Whether the script is sent as it is; otherwise its CRLF line ends become LF. Default: false.
@@ -82,13 +88,11 @@ function Machine:run(command, opts) end
 ---@return rimg.CommandResult
 function Machine:shell(what) end
 
----@class rimg.UploadOptions
+---@class rimg.UploadOptions : rimg.OperationOptions
 ---@field mode string? A file's permission bits as an octal string, `"0644"`. Default: the file's own. Trees keep theirs.
 ---@field owner string? The owner, `user` or `user:group`; of a tree, of all that is in it. Default: a file that is there keeps its own.
 ---@field group string? The group, in place of one in `owner`.
 ---@field sudo boolean? Whether it is put in place as root, by sudo where the user is not root; missing folders are made. Default: false.
----@field timeout rimg.Duration? How long it may take. Default: no limit.
----@field max_retries integer? How many more attempts a failed one is followed by. Default: 0.
 
 --- Uploads a file or a folder, and returns the bytes sent. As in Packer, the contents of `src/` go into the folder
 --- `dst`, and the folder `src` becomes `dst/src`; a file goes to the path `dst`, or into the folder `dst/`.
@@ -102,10 +106,8 @@ function Machine:shell(what) end
 ---@return integer bytes
 function Machine:upload(src, dst, opts) end
 
----@class rimg.DownloadOptions
+---@class rimg.DownloadOptions : rimg.OperationOptions
 ---@field sudo boolean? Whether it is read as root, by sudo where the user is not root. Default: false.
----@field timeout rimg.Duration? How long it may take. Default: no limit.
----@field max_retries integer? How many more attempts a failed one is followed by. Default: 0.
 
 --- Downloads a file or a folder, and returns the bytes received. Trailing slashes mean what they mean to `upload`; files
 --- that are there are replaced.
@@ -116,7 +118,7 @@ function Machine:upload(src, dst, opts) end
 ---@return integer bytes
 function Machine:download(src, dst, opts) end
 
----@class rimg.WriteOptions
+---@class rimg.WriteOptions : rimg.OperationOptions
 ---@field mode string? Permission bits as an octal string. Default: `"0644"` for a new file.
 ---@field owner string? The owner, `user` or `user:group`. Default: a file that is there keeps its own.
 ---@field group string? The group, in place of one in `owner`.
@@ -129,7 +131,7 @@ function Machine:download(src, dst, opts) end
 ---@param opts rimg.WriteOptions?
 function Machine:write(path, content, opts) end
 
----@class rimg.ReadOptions
+---@class rimg.ReadOptions : rimg.OperationOptions
 ---@field sudo boolean? Whether it is read as root, by sudo where the user is not root. Default: false.
 
 --- Returns the content of a file on the machine, byte for byte, up to 64 MiB (12 MiB with `sudo`).
@@ -148,10 +150,8 @@ function Machine:read(path, opts) end
 ---@param opts rimg.WriteOptions?
 function Machine:template(src, dst, vars, opts) end
 
----@class rimg.RebootOptions
+---@class rimg.RebootOptions : rimg.OperationOptions
 ---@field command string? The command that reboots the machine. Default: systemd's or `reboot`, as root.
----@field timeout rimg.Duration? How long it may take until the machine takes commands again. Default: 5 minutes.
----@field pause_before rimg.Duration? How long to wait before it. Default: 0.
 ---@field pause_after rimg.Duration? How long to wait after the machine is back. Default: 0.
 
 --- Reboots the machine, and waits until it is the new boot that takes commands.
@@ -190,8 +190,14 @@ function Machine:reboot(opts) end
 function Machine:facts() end
 
 --- Runs a provisioner on the machine, as a step of its own in output and report: a function of the machine, or a table
---- with a function `apply` (what `require "std.…"` modules give).
+--- with a function `apply` (what `require "std.…"` modules give). What any operation may be told stands in front:
+---
+--- ```lua
+--- vm:apply(harden)
+--- vm:apply({ only = "web-*", timeout = "10m", max_retries = 2 }, harden)
+--- ```
 ---@async
+---@overload fun(self: rimg.Machine, options: rimg.OperationOptions, provisioner: fun(vm: rimg.Machine, ...): ...): any
 ---@param provisioner fun(vm: rimg.Machine, ...): ...
 ---@param ... any
 ---@return any ...

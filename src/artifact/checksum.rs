@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::name;
 use super::output::{Output, stream_error};
 use crate::engine::artifact::ArtifactFile;
-use crate::engine::options::{Value, decode};
+use crate::engine::options::{Value, decode_short};
 use crate::engine::{Artifact, BuildCx, Digest};
 use crate::error::{Error, Kind, Result, io_error};
 use crate::host::blocking;
@@ -34,19 +34,7 @@ pub struct ChecksumOptions {
 impl ChecksumOptions {
     /// Decodes what a script gives: `{ "sha256", "md5" }`, `{ types = …, output = … }` or only a name.
     pub fn from_value(value: Value) -> Result<ChecksumOptions> {
-        match value {
-            types @ (Value::Str(_) | Value::List(_)) => decode(OF, Value::Map(vec![("types".into(), types)])),
-            // `{ "sha256", output = "x" }` reaches us with its list part under numbers.
-            Value::Map(entries) => {
-                let (listed, mut named): (Vec<_>, Vec<_>) =
-                    entries.into_iter().partition(|(name, _)| name.parse::<u32>().is_ok());
-                if !listed.is_empty() {
-                    named.push(("types".into(), Value::List(listed.into_iter().map(|(_, value)| value).collect())));
-                }
-                decode(OF, Value::Map(named))
-            }
-            other => decode(OF, other),
-        }
+        decode_short(OF, value, "types")
     }
 }
 

@@ -8,7 +8,7 @@ use super::archive::{Content, Entry, Format, Work, pack};
 use super::name;
 use super::output::Output;
 use crate::engine::artifact::ArtifactFile;
-use crate::engine::options::{Value, decode};
+use crate::engine::options::{Value, decode_short};
 use crate::engine::{Artifact, BuildCx};
 use crate::error::{Error, Kind, Result};
 use crate::host::blocking;
@@ -33,10 +33,7 @@ pub struct CompressOptions {
 impl CompressOptions {
     /// Decodes what a script gives: a table of options, or only the output.
     pub fn from_value(value: Value) -> Result<CompressOptions> {
-        match value {
-            Value::Str(output) => Ok(CompressOptions { output: Some(output), ..CompressOptions::default() }),
-            value => decode(OF, value),
-        }
+        decode_short(OF, value, "output")
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::name;
 use super::output::Draft;
 use crate::engine::artifact::ArtifactFile;
-use crate::engine::options::{Value, decode};
+use crate::engine::options::{Value, decode_short};
 use crate::engine::{Artifact, BuildCx};
 use crate::error::{Error, Kind, Result, io_error};
 use crate::host::atomic::refuse_existing;
@@ -38,10 +38,7 @@ pub struct ConvertOptions {
 impl ConvertOptions {
     /// Decodes what a script gives: a table of options, or only the format.
     pub fn from_value(value: Value) -> Result<ConvertOptions> {
-        match value {
-            Value::Str(format) => Ok(ConvertOptions { format: Some(format), ..ConvertOptions::default() }),
-            value => decode(OF, value),
-        }
+        decode_short(OF, value, "format")
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::engine::artifact::ArtifactFile;
-use crate::engine::options::{Value, decode};
+use crate::engine::options::{Value, decode_short};
 use crate::engine::{Artifact, BuildCx};
 use crate::error::{Error, Kind, Result, io_error};
 use crate::host::blocking;
@@ -33,13 +33,7 @@ pub struct FilesOptions {
 impl FilesOptions {
     /// Decodes what a script gives: a table of options, a plain list of files, or one file.
     pub fn from_value(value: Value) -> Result<FilesOptions> {
-        match value {
-            Value::Str(_) => decode(OF, Value::Map(vec![("files".into(), value)])),
-            Value::List(items) if !items.is_empty() => {
-                decode(OF, Value::Map(vec![("files".into(), Value::List(items))]))
-            }
-            value => decode(OF, value),
-        }
+        decode_short(OF, value, "files")
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::name;
 use crate::engine::artifact::ArtifactFile;
-use crate::engine::options::{Value, decode};
+use crate::engine::options::{Value, decode_short};
 use crate::engine::{Artifact, BuildCx};
 use crate::error::{Error, Kind, Result, io_error};
 use crate::host::{atomic, blocking};
@@ -35,10 +35,7 @@ pub struct ManifestOptions {
 impl ManifestOptions {
     /// Decodes what a script gives: a table of options, or only the output.
     pub fn from_value(value: Value) -> Result<ManifestOptions> {
-        match value {
-            Value::Str(output) => Ok(ManifestOptions { output: Some(output), ..ManifestOptions::default() }),
-            value => decode(OF, value),
-        }
+        decode_short(OF, value, "output")
     }
 }
 

@@ -9,7 +9,7 @@ use super::convert::{Request, image, source_format, write as convert};
 use super::output::Draft;
 use super::{compress, name};
 use crate::engine::artifact::ArtifactFile;
-use crate::engine::options::{Value, decode};
+use crate::engine::options::{Value, decode_short};
 use crate::engine::{Artifact, BuildCx};
 use crate::error::{Error, Kind, Result, io_error};
 use crate::host::qemu_img::{self, DiskFormat};
@@ -44,10 +44,7 @@ pub struct VagrantOptions {
 impl VagrantOptions {
     /// Decodes what a script gives: a table of options, or only the output.
     pub fn from_value(value: Value) -> Result<VagrantOptions> {
-        match value {
-            Value::Str(output) => Ok(VagrantOptions { output: Some(output), ..VagrantOptions::default() }),
-            value => decode(OF, value),
-        }
+        decode_short(OF, value, "output")
     }
 }
 

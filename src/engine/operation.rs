@@ -13,8 +13,10 @@ pub struct Operation {
     pub title: String,
     /// What is asked for, as data: the part of the operation's key that does not depend on files' content.
     pub request: serde_json::Value,
-    /// How long it may take.
+    /// How long one attempt may take.
     pub timeout: Option<Duration>,
+    /// Whether the action itself sees to the limit, because it has to end something on the machine then.
+    pub limits_itself: bool,
     /// Whether the machine going away or off during it is expected (a reboot, a shutdown).
     pub survives_death: bool,
 }
@@ -27,6 +29,7 @@ impl Operation {
             title: one_line(&title.into()),
             request: serde_json::to_value(request).unwrap_or(serde_json::Value::Null),
             timeout: None,
+            limits_itself: false,
             survives_death: false,
         }
     }
@@ -35,6 +38,13 @@ impl Operation {
     #[must_use]
     pub fn timeout(mut self, timeout: Option<Duration>) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Says that the action itself reads and keeps the limit.
+    #[must_use]
+    pub fn limits_itself(mut self) -> Self {
+        self.limits_itself = true;
         self
     }
 

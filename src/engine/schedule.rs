@@ -18,6 +18,11 @@ pub struct Selection {
 impl Selection {
     /// Reads the globs; one that is none is an error.
     pub fn new(only: &[String], except: &[String]) -> Result<Selection> {
+        Selection::named(("--only", only), ("--except", except))
+    }
+
+    /// Reads the globs of two options, which an error names.
+    pub fn named(only: (&str, &[String]), except: (&str, &[String])) -> Result<Selection> {
         let set = |option: &str, globs: &[String]| -> Result<Option<GlobSet>> {
             if globs.is_empty() {
                 return Ok(None);
@@ -28,7 +33,7 @@ impl Selection {
             }
             builder.build().map(Some).with_context(Kind::Usage, || format!("{option}: too large"))
         };
-        Ok(Selection { only: set("--only", only)?, except: set("--except", except)? })
+        Ok(Selection { only: set(only.0, only.1)?, except: set(except.0, except.1)? })
     }
 
     /// Tells whether a build of that name is to run.

@@ -15,6 +15,7 @@ use super::communicator::Communicator;
 use super::cx::BuildCx;
 use super::machine::{Builder, CaptureSpec, Health, Machine, Shutdown};
 use super::operation::{Answer, Operation};
+use super::operation_options::{OperationOptions, repeated};
 use crate::error::{Error, Kind, Result};
 use crate::ui::Event;
 
@@ -168,8 +169,9 @@ impl Session {
     }
 
     /// Does one operation: shows it, times it, ends it when the machine dies, the scope is cancelled or its time is
-    /// up, and puts machine and operation into the error. On a pretended machine the action is not run.
-    pub async fn perform<T, Fut>(&self, operation: Operation, action: impl FnOnce() -> Fut) -> Result<T>
+    /// up, makes as many attempts as its [`OperationOptions`] say, and puts machine and operation into the error. On a
+    /// pretended machine the action is not run.
+    pub async fn perform<T, Fut>(&self, operation: Operation, mut action: impl FnMut() -> Fut) -> Result<T>
     where
         T: Answer,
         Fut: Future<Output = Result<T>>,
@@ -196,9 +198,14 @@ impl Session {
         let result = match &self.machine {
             None => Ok(T::done(&operation)),
             Some(machine) => {
+                let options = OperationOptions::current();
+                let limit = match operation.limits_itself {
+                    true => None,
+                    false => options.timeout.map(|limit| limit.0).or(operation.timeout),
+                };
                 // Actions are large futures, and a script may have hundreds of them in flight.
-                let limited = within_limit(&operation, Box::pin(action()));
-                let watched = watch_health(machine.health(), operation.survives_death, limited);
+                let attempts = repeated(&cx, options.max_retries, || within_limit(limit, Box::pin(action())));
+                let watched = watch_health(machine.health(), operation.survives_death, attempts);
                 cx.scope.run(watched).await
             }
         };
@@ -307,8 +314,8 @@ impl Answer for Artifact {
     }
 }
 
-async fn within_limit<T>(operation: &Operation, action: impl Future<Output = Result<T>>) -> Result<T> {
-    match operation.timeout {
+async fn within_limit<T>(limit: Option<Duration>, action: impl Future<Output = Result<T>>) -> Result<T> {
+    match limit {
         None => action.await,
         Some(limit) => tokio::time::timeout(limit, action).await.unwrap_or_else(|_| {
             Err(Error::new(Kind::Timeout, format!("took longer than its timeout of {limit:?}"))

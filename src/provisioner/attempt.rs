@@ -7,11 +7,10 @@ use std::time::Duration;
 use crate::engine::{BuildCx, Communicator, Seconds, Session};
 use crate::error::{Error, Kind, Result};
 
-/// The first pause between two attempts; it doubles up to [`LAST_DELAY`].
-const FIRST_DELAY: Duration = Duration::from_millis(500);
+/// The pause before a transfer starts over.
+const RECONNECT_DELAY: Duration = Duration::from_millis(500);
 /// How often a transfer starts over after its connection dropped.
 const RECONNECTS: u32 = 3;
-const LAST_DELAY: Duration = Duration::from_secs(15);
 
 /// Returns the surroundings of the code that runs now: of its step and timeout where there are any.
 pub fn context(session: &Session) -> BuildCx {
@@ -25,25 +24,6 @@ pub async fn limited<T>(limit: Option<Seconds>, work: impl Future<Output = Resul
         Err(Error::new(Kind::Timeout, format!("took longer than its timeout of {limit:?}"))
             .hint("give it a longer `timeout`, or find out with a shorter command what it waits for"))
     })
-}
-
-/// Makes the first attempt and up to `more` others; what no further attempt can mend fails at once.
-pub async fn repeated<T, Fut>(cx: &BuildCx, more: u32, mut attempt: impl FnMut() -> Fut) -> Result<T>
-where
-    Fut: Future<Output = Result<T>>,
-{
-    let mut delay = FIRST_DELAY;
-    for left in (0..more).rev() {
-        match attempt().await {
-            Err(error) if may_pass(error.kind()) => {
-                cx.ui.warn(format!("{error}; trying again in {delay:?}, {left} more attempts after that"));
-                tokio::time::sleep(delay).await;
-                delay = (delay * 2).min(LAST_DELAY);
-            }
-            result => return result,
-        }
-    }
-    attempt().await
 }
 
 /// Makes a transfer, and starts it over on a new connection when the one it used drops. Nothing is half done by one
@@ -63,7 +43,7 @@ where
             Err(error) if left > 0 && is_lost(&error) => {
                 let cx = context(session);
                 cx.ui.warn(format!("{error}; starting over on a new connection, {left} more times at most"));
-                tokio::time::sleep(FIRST_DELAY).await;
+                tokio::time::sleep(RECONNECT_DELAY).await;
                 left -= 1;
             }
             result => return result,
@@ -74,10 +54,6 @@ where
 /// Tells whether the connection broke.
 pub fn is_lost(error: &Error) -> bool {
     matches!(error.kind(), Kind::Connect | Kind::Network)
-}
-
-fn may_pass(kind: Kind) -> bool {
-    matches!(kind, Kind::Command | Kind::Timeout | Kind::Connect | Kind::Network)
 }
 
 /// Waits, with a word about it when it is worth one.

@@ -26,10 +26,7 @@ pub struct BreakpointOptions {
 impl BreakpointOptions {
     /// Takes what `vm:breakpoint` was given: nothing, a note, or a table of options.
     pub fn from_value(value: Value) -> Result<BreakpointOptions> {
-        match value {
-            Value::Str(note) => Ok(BreakpointOptions { note: Some(note), disable: false }),
-            other => options::decode("vm:breakpoint", other),
-        }
+        options::decode_short("vm:breakpoint", value, "note")
     }
 }
 

@@ -10,7 +10,7 @@ use super::run;
 use super::wrap::Wrapped;
 use super::write::{absolute, check_path};
 use crate::communicator::scripts;
-use crate::engine::{Operation, Seconds, Session, Sink};
+use crate::engine::{Operation, OperationOptions, Session, Sink};
 use crate::error::{Error, Kind, Result, io_error};
 use crate::ui::event::{Counter, Unit};
 
@@ -20,10 +20,6 @@ use crate::ui::event::{Counter, Unit};
 pub struct DownloadOptions {
     /// Whether it is read as root, by sudo where the user is not root.
     pub sudo: bool,
-    /// How long it may take; no limit by default.
-    pub timeout: Option<Seconds>,
-    /// How many more attempts a failed one is followed by; 0 by default.
-    pub max_retries: u32,
 }
 
 /// Downloads a file or a folder and returns the bytes received. The rules of trailing slashes are those of an upload.
@@ -34,16 +30,15 @@ pub async fn download(session: &Session, src: &str, dst: &str, options: &Downloa
         return Err(Error::new(Kind::Option, "vm:download: the target is empty"));
     }
     let request = serde_json::json!({ "source": src, "target": dst, "options": options });
-    let operation = Operation::new("download", format!("{src} -> {dst}"), request);
+    let operation = Operation::new("download", format!("{src} -> {dst}"), request).limits_itself();
+    // What further attempts go on with.
+    let stage = Stage::new();
     session
         .perform(operation, || async {
             let cx = context(session);
-            let stage = Stage::new();
-            attempt::repeated(&cx, options.max_retries, || {
-                attempt::reconnecting(session, |_| async {
-                    let progress = cx.ui.progress(format!("downloading {src}"), None, Unit::Bytes);
-                    fetch(session, src, dst, &stage, options, &progress.counter()).await
-                })
+            attempt::reconnecting(session, |_| async {
+                let progress = cx.ui.progress(format!("downloading {src}"), None, Unit::Bytes);
+                fetch(session, src, dst, &stage, options, &progress.counter()).await
             })
             .await
         })
@@ -66,11 +61,12 @@ async fn fetch(
             ..Wrapped::default()
         };
         let is_tree = run::ask(session, &ask).await?.stdout.trim() == "d";
-        return attempt::limited(options.timeout, take(session, src, &from, is_tree, dst, counter)).await;
+        return attempt::limited(OperationOptions::current().timeout, take(session, src, &from, is_tree, dst, counter))
+            .await;
     }
     // The user may not read it: root copies it to a place of the user's own.
     let user = stage.make(session).await?;
-    let fetched = attempt::limited(options.timeout, async {
+    let fetched = attempt::limited(OperationOptions::current().timeout, async {
         let copy = Wrapped {
             program: r#"if [ -d "$1" ];then mkdir -- "$2"&&cp -a -- "$1/." "$2"&&t=d;else cp -- "$1" "$2"&&t=f;fi&&chown -R -- "$3" "$2"&&echo $t"#.into(),
             args: vec![scripts::operand(&from), stage.item(), user],
@@ -120,7 +116,7 @@ mod tests {
         std::fs::write(bench.path("home/one"), "one").unwrap();
         for sudo in [false, rustix::process::geteuid().is_root()] {
             let get = async |src: &str, dst: &str| {
-                let options = DownloadOptions { sudo, ..DownloadOptions::default() };
+                let options = DownloadOptions { sudo };
                 download(&bench.session, src, dst, &options).await.unwrap();
             };
             get("~/one", "two").await;

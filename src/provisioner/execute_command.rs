@@ -42,7 +42,9 @@ pub fn render(template: &str, places: &Places<'_>) -> Result<String> {
 
 /// Returns `A='1' B='2' `, in front of a command.
 fn assignments(env: &Env) -> String {
-    env.0.iter().map(|(name, value)| format!("{name}='{}' ", value.replace('\'', r"'\''"))).collect()
+    // What is taken away cannot be said in front of a command.
+    let given = env.0.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+    given.map(|(name, value)| format!("{name}='{}' ", value.replace('\'', r"'\''"))).collect()
 }
 
 fn wrong(template: &str, what: &str) -> Error {
@@ -56,7 +58,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn rendered(template: &str) -> Result<String> {
-        let env = Env(vec![("A".into(), "it's".into()), ("B".into(), String::new())]);
+        let env = Env(vec![("A".into(), Some("it's".into())), ("B".into(), Some(String::new()))]);
         render(template, &Places { path: "/tmp/x.sh", env_file: "/tmp/x.env", env: &env })
     }
 

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::attempt::{self, context};
 use super::run;
 use super::wrap::Wrapped;
-use crate::engine::{Operation, Seconds, Session};
+use crate::engine::{Operation, OperationOptions, Seconds, Session};
 use crate::error::{Error, Kind, Result};
 
-/// How long a reboot may take unless `timeout` says otherwise.
+/// How long a reboot may take, until the machine takes commands again, unless `timeout` says otherwise.
 const LIMIT: Duration = Duration::from_secs(5 * 60);
 /// How often a machine that still answers is asked whether it is the new boot.
 const ASK_EVERY: Duration = Duration::from_millis(500);
@@ -29,10 +29,6 @@ const DEFAULT_COMMAND: &str =
 pub struct RebootOptions {
     /// The command that reboots the machine; by default systemd's or `reboot`, as root.
     pub command: Option<String>,
-    /// How long it may take until the machine takes commands again; 5 minutes by default.
-    pub timeout: Option<Seconds>,
-    /// How long to wait before it.
-    pub pause_before: Option<Seconds>,
     /// How long to wait after the machine is back.
     pub pause_after: Option<Seconds>,
 }
@@ -43,14 +39,13 @@ pub async fn reboot(session: &Session, options: RebootOptions) -> Result<()> {
         return Err(Error::new(Kind::Unsupported, format!("{}: this machine is not rimg's to reboot", session.name())));
     }
     let title = options.command.clone().unwrap_or_default();
-    let operation = Operation::new("reboot", title, &options);
+    let operation = Operation::new("reboot", title, &options).limits_itself();
     session
         .perform(operation, || async {
             let cx = context(session);
-            attempt::pause(&cx, "before the reboot", options.pause_before).await;
             let _progress =
                 cx.ui.progress(format!("rebooting {}", session.name()), None, crate::ui::event::Unit::Spinner);
-            let deadline = Instant::now() + options.timeout.map_or(LIMIT, |limit| limit.0);
+            let deadline = Instant::now() + OperationOptions::current().timeout.map_or(LIMIT, |limit| limit.0);
             let before = boot_id(session).await?;
             ask_to_reboot(session, options.command.as_deref()).await?;
             session.forget_notes();
@@ -149,9 +144,9 @@ mod tests {
     #[tokio::test]
     async fn a_machine_that_stays_up_is_an_error() {
         let bench = Bench::new();
-        let options =
-            RebootOptions { command: Some("true".into()), timeout: Seconds::parse("1s"), ..Default::default() };
-        let error = reboot(&bench.session, options).await.unwrap_err();
+        let options = RebootOptions { command: Some("true".into()), ..Default::default() };
+        let hurried = OperationOptions { timeout: Seconds::parse("1s"), ..OperationOptions::default() };
+        let error = hurried.enter(reboot(&bench.session, options)).await.unwrap_err();
         assert!(error.message().contains("did not go down"), "{error}");
         let options = RebootOptions { command: Some("exit 4".into()), ..Default::default() };
         assert_eq!(reboot(&bench.session, options).await.unwrap_err().get("status"), Some(&4.into()));

@@ -9,7 +9,7 @@ use super::output::Capture;
 use super::result::CommandResult;
 use super::wrap::{self, Wrapped};
 use crate::engine::options::{Blob, Env};
-use crate::engine::{Command, Line, Operation, Seconds, Session};
+use crate::engine::{Command, Line, Operation, OperationOptions, Seconds, Session};
 use crate::error::{Error, Kind, Result};
 
 /// How long ending a command whose time is up may take.
@@ -31,10 +31,6 @@ pub struct RunOptions {
     pub cwd: Option<String>,
     /// Whether it runs as root, by sudo where the user is not root.
     pub sudo: bool,
-    /// How long one attempt may take; no limit by default.
-    pub timeout: Option<Seconds>,
-    /// How many more attempts a failed one is followed by; 0 by default.
-    pub max_retries: u32,
     /// Whether its output is captured without being shown.
     pub quiet: bool,
 }
@@ -46,12 +42,12 @@ impl RunOptions {
     }
 
     /// Returns the command, and the one that ends it when its time is up.
-    fn command(&self, line: &Line) -> (Command, Option<Wrapped>) {
+    fn command(&self, line: &Line, limited: bool) -> (Command, Option<Wrapped>) {
         let stdin = self.input.as_ref().map(|input| input.0.clone());
-        if self.env.is_empty() && self.cwd.is_none() && !self.sudo && self.timeout.is_none() {
+        if self.env.is_empty() && self.cwd.is_none() && !self.sudo && !limited {
             return (Command { line: line.clone(), env: Vec::new(), stdin }, None);
         }
-        let mark = self.timeout.map(|_| wrap::mark());
+        let mark = limited.then(wrap::mark);
         let (program, args) = wrap::of_line(line, mark.is_some());
         let kill = mark.as_ref().map(|mark| wrap::kill(mark, "", self.sudo));
         let wrapped = Wrapped {
@@ -83,18 +79,15 @@ pub async fn run(session: &Session, line: Line, options: RunOptions) -> Result<C
         "line": match &line { Line::Shell(text) => serde_json::json!(text), Line::Argv(argv) => serde_json::json!(argv) },
         "options": options,
     });
-    let operation = Operation::new("run", line.to_shell(), request);
-    let (command, kill) = options.command(&line);
+    let operation = Operation::new("run", line.to_shell(), request).limits_itself();
+    let timeout = OperationOptions::current().timeout;
+    let (command, kill) = options.command(&line, timeout.is_some());
     let check = options.check != Some(false);
     session
         .perform(operation, || async {
-            let cx = context(session);
-            attempt::repeated(&cx, options.max_retries, || async {
-                let limit = options.timeout.zip(kill.as_ref());
-                let result = execute(session, &command, limit, options.quiet, options.valid()).await?;
-                if check { result.accepted(options.valid()) } else { Ok(result) }
-            })
-            .await
+            let limit = timeout.zip(kill.as_ref());
+            let result = execute(session, &command, limit, options.quiet, options.valid()).await?;
+            if check { result.accepted(options.valid()) } else { Ok(result) }
         })
         .await
 }
@@ -174,7 +167,7 @@ mod tests {
         let bench = Bench::new();
         let canary = "a'b\"c $HOME `id` $(id) \\ \n#x\n end\n";
         let options = RunOptions {
-            env: Env(vec![("CANARY".into(), canary.into())]),
+            env: Env(vec![("CANARY".into(), Some(canary.into()))]),
             input: Some(Blob(b"in\nput".to_vec())),
             cwd: Some("/".into()),
             ..RunOptions::default()
@@ -194,9 +187,10 @@ mod tests {
     #[tokio::test]
     async fn a_timeout_ends_it_and_says_so() {
         let bench = Bench::new();
-        let options = RunOptions { timeout: Seconds::parse("500ms"), ..RunOptions::default() };
+        let options = OperationOptions { timeout: Seconds::parse("500ms"), ..OperationOptions::default() };
         let started = std::time::Instant::now();
-        let error = run(&bench.session, shell("echo before; sleep 30"), options).await.unwrap_err();
+        let work = run(&bench.session, shell("echo before; sleep 30"), RunOptions::default());
+        let error = options.enter(work).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Timeout);
         assert!(started.elapsed().as_secs() < 5);
         assert_eq!(bench.output(), ["stdout: before"]);
@@ -207,9 +201,10 @@ mod tests {
         let bench = Bench::new();
         let file = bench.path("n");
         let line = shell(&format!("echo x >> {file}; test $(wc -l < {file}) -ge 3"));
-        let options = RunOptions { max_retries: 1, ..RunOptions::default() };
-        assert!(run(&bench.session, line.clone(), options.clone()).await.is_err());
-        assert!(run(&bench.session, line, options).await.unwrap().ok);
+        let twice = OperationOptions { max_retries: 1, ..OperationOptions::default() };
+        let work = || run(&bench.session, line.clone(), RunOptions::default());
+        assert!(twice.clone().enter(work()).await.is_err());
+        assert!(twice.enter(work()).await.unwrap().ok);
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use super::run;
 use super::wrap::{self, Wrapped};
 use crate::engine::operation::digest;
 use crate::engine::options::{self, Env};
-use crate::engine::{Answer, Operation, Seconds, Session, Value, quote};
+use crate::engine::{Answer, Operation, OperationOptions, Seconds, Session, Value, quote};
 use crate::error::{Error, Kind, Result};
 
 /// How long the connection may take to drop after a script that is expected to drop it has ended.
@@ -55,12 +55,6 @@ pub struct ShellOptions {
     pub expect_disconnect: bool,
     /// How long reaching the machine may take before the script starts, as after a reboot.
     pub start_retry_timeout: Option<Seconds>,
-    /// How long one attempt may take; no limit by default.
-    pub timeout: Option<Seconds>,
-    /// How many more attempts a failed one is followed by; 0 by default.
-    pub max_retries: u32,
-    /// How long to wait before the script.
-    pub pause_before: Option<Seconds>,
     /// How long to wait after the script.
     pub pause_after: Option<Seconds>,
     /// Whether the script stays on the machine.
@@ -77,22 +71,14 @@ impl ShellOptions {
         ShellOptions { inline: vec![text.into()], ..ShellOptions::default() }
     }
 
+    /// Names what the short forms of `vm:shell` leave out: one text, a list of lines, or lines among options.
+    pub fn long_form(value: Value) -> Value {
+        options::long_form(value, "inline")
+    }
+
     /// Takes what `vm:shell` was given: one text, a list of lines, or a table of options.
     pub fn from_value(value: Value) -> Result<ShellOptions> {
-        match value {
-            Value::Str(text) => Ok(ShellOptions::text(text)),
-            Value::List(lines) => options::decode("vm:shell", Value::Map(vec![("inline".into(), Value::List(lines))])),
-            Value::Map(entries) => {
-                // `{ "echo hi", sudo = true }`: positional entries are inline lines.
-                let is_line = |(name, _): &(String, Value)| name.parse::<u32>().is_ok();
-                let (lines, mut named): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_line);
-                if !lines.is_empty() {
-                    named.push(("inline".into(), Value::List(lines.into_iter().map(|(_, line)| line).collect())));
-                }
-                options::decode("vm:shell", Value::Map(named))
-            }
-            other => options::decode("vm:shell", other),
-        }
+        options::decode_short("vm:shell", value, "inline")
     }
 
     fn valid(&self) -> &[i32] {
@@ -186,13 +172,11 @@ async fn one(session: &Session, script: &Script, options: &ShellOptions) -> Resu
         "content": digest(&script.bytes),
         "options": options.common(),
     });
-    let operation = Operation::new("shell", &script.title, request);
+    let operation = Operation::new("shell", &script.title, request).limits_itself();
     session
         .perform(operation, || async {
-            let cx = context(session);
-            attempt::pause(&cx, "before the script", options.pause_before).await;
-            let result = attempt::repeated(&cx, options.max_retries, || execute(session, script, options)).await?;
-            attempt::pause(&cx, "after the script", options.pause_after).await;
+            let result = execute(session, script, options).await?;
+            attempt::pause(&context(session), "after the script", options.pause_after).await;
             Ok(result)
         })
         .await
@@ -211,7 +195,7 @@ async fn execute(session: &Session, script: &Script, options: &ShellOptions) -> 
         _ => "",
     };
     let kill = wrap::kill(wrapped.mark.as_deref().unwrap_or_default(), file, options.sudo);
-    let limit = options.timeout.map(|time| (time, &kill));
+    let limit = OperationOptions::current().timeout.map(|time| (time, &kill));
     let ended = run::execute(session, &wrapped.command(), limit, options.quiet, options.valid()).await;
     let result = match ended {
         Err(error) if options.expect_disconnect && matches!(error.kind(), Kind::Connect | Kind::Network) => {
@@ -230,7 +214,7 @@ async fn execute(session: &Session, script: &Script, options: &ShellOptions) -> 
 }
 
 fn wrapped(session: &Session, script: &Script, options: &ShellOptions) -> Result<Wrapped> {
-    let build = Env(vec![("PACKER_BUILD_NAME".to_owned(), session.cx().build.to_string())]);
+    let build = Env(vec![("PACKER_BUILD_NAME".to_owned(), Some(session.cx().build.to_string()))]);
     let env = build.and(&options.environment_vars).and(&options.env);
     let path = remote_path(options);
     let mut wrapped = Wrapped {
@@ -351,8 +335,9 @@ mod tests {
         let canary = "a'b\"c $HOME `id` $(id) \\ \n#x\n end\n";
         let mut options = inline(&[r#"printf '%s|%s|%s' "$CANARY" "$OTHER" "$PACKER_BUILD_NAME"; [[ a == a ]]"#]);
         options.inline_shebang = Some("/usr/bin/env bash".into());
-        options.env = Env(vec![("CANARY".into(), canary.into())]);
-        options.environment_vars = Env(vec![("OTHER".into(), "o".into()), ("CANARY".into(), "loses".into())]);
+        options.env = Env(vec![("CANARY".into(), Some(canary.into()))]);
+        options.environment_vars =
+            Env(vec![("OTHER".into(), Some("o".into())), ("CANARY".into(), Some("loses".into()))]);
         let result = shell(&bench.session, options).await.unwrap();
         assert_eq!(result.stdout, format!("{canary}|o|test"));
         assert!(!bench.commands()[0].contains("`id`"));
@@ -394,7 +379,7 @@ mod tests {
     async fn execute_command_is_packers() {
         let bench = Bench::new();
         let mut options = inline(&[r#"echo "$A|$B""#]);
-        options.env = Env(vec![("A".into(), "it's".into()), ("B".into(), "$x `y`".into())]);
+        options.env = Env(vec![("A".into(), Some("it's".into())), ("B".into(), Some("$x `y`".into()))]);
         for template in [
             "{{ .Vars }} env -u SOME sh -e '{{ .Path }}'",
             "{{.Vars}} {{.Path}}",

@@ -10,7 +10,7 @@ use super::place::{Placement, Stage};
 use super::write::{absolute, check_path, ownership};
 use crate::communicator::tree;
 use crate::engine::options::FileMode;
-use crate::engine::{BuildCx, Communicator, FileMeta, Operation, Seconds, Session, Source};
+use crate::engine::{BuildCx, Communicator, FileMeta, Operation, OperationOptions, Session, Source};
 use crate::error::{Error, Kind, Result, io_error};
 use crate::host::blocking;
 use crate::ui::event::{Counter, Unit};
@@ -27,10 +27,6 @@ pub struct UploadOptions {
     pub group: Option<String>,
     /// Whether it is put in place as root, by sudo where the user is not root; missing folders are made.
     pub sudo: bool,
-    /// How long it may take; no limit by default.
-    pub timeout: Option<Seconds>,
-    /// How many more attempts a failed one is followed by; 0 by default.
-    pub max_retries: u32,
 }
 
 /// An upload that attempts are made at.
@@ -42,7 +38,7 @@ struct Job<'a> {
     mode: u32,
     /// What the attempts have in common.
     transfer: u64,
-    stage: Stage,
+    stage: &'a Stage,
 }
 
 /// Uploads a file or a folder and returns the bytes sent.
@@ -63,7 +59,9 @@ pub async fn upload(session: &Session, src: &str, dst: &str, options: &UploadOpt
     ownership("vm:upload", options.owner.as_deref(), options.group.as_deref())?;
     let target = if is_tree { tree_target(src, &local, dst) } else { file_target(&local, dst) };
     let request = serde_json::json!({ "source": src, "target": target, "tree": is_tree, "options": options });
-    let operation = Operation::new("upload", format!("{src} -> {target}"), request);
+    let operation = Operation::new("upload", format!("{src} -> {target}"), request).limits_itself();
+    // What further attempts go on with.
+    let (transfer, stage) = (uuid::Uuid::new_v4().as_u64_pair().0, Stage::new());
     session
         .perform(operation, || async {
             let cx = context(session);
@@ -73,17 +71,15 @@ pub async fn upload(session: &Session, src: &str, dst: &str, options: &UploadOpt
                 is_tree,
                 target: &target,
                 mode: meta.permissions().mode() & 0o7777,
-                transfer: uuid::Uuid::new_v4().as_u64_pair().0,
-                stage: Stage::new(),
+                transfer,
+                stage: &stage,
             };
-            attempt::repeated(&cx, options.max_retries, || {
-                attempt::reconnecting(session, |communicator| {
-                    let (cx, job) = (&cx, &job);
-                    async move {
-                        let progress = cx.ui.progress(format!("uploading {src}"), Some(total), Unit::Bytes);
-                        send(session, &*communicator, job, options, &progress.counter()).await
-                    }
-                })
+            attempt::reconnecting(session, |communicator| {
+                let (cx, job) = (&cx, &job);
+                async move {
+                    let progress = cx.ui.progress(format!("uploading {src}"), Some(total), Unit::Bytes);
+                    send(session, &*communicator, job, options, &progress.counter()).await
+                }
             })
             .await
             .map_err(|e| match (is_tree, e.kind()) {
@@ -105,7 +101,11 @@ async fn send(
     let meta = FileMeta { mode: options.mode.map(|m| m.0), transfer: Some(job.transfer) };
     let owner = ownership("vm:upload", options.owner.as_deref(), options.group.as_deref())?;
     if !options.sudo && owner.is_none() {
-        return attempt::limited(options.timeout, communicator.upload(source, job.target, meta, counter)).await;
+        return attempt::limited(
+            OperationOptions::current().timeout,
+            communicator.upload(source, job.target, meta, counter),
+        )
+        .await;
     }
     // It goes to a place of the user's own first: the user may not write to the target, and nobody is to see it there
     // with another owner.
@@ -116,7 +116,7 @@ async fn send(
         sudo: options.sudo,
     };
     job.stage.make(session).await?;
-    let placed = attempt::limited(options.timeout, async {
+    let placed = attempt::limited(OperationOptions::current().timeout, async {
         let inner = job.stage.item();
         let sent = communicator.upload(source, &inner, meta, counter).await?;
         let target = absolute(session, job.target).await?;
@@ -171,6 +171,7 @@ async fn size(cx: &BuildCx, src: &str, local: &Path, is_tree: bool) -> Result<u6
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Seconds;
     use crate::provisioner::testing::Bench;
 
     #[test]
@@ -224,8 +225,9 @@ mod tests {
         for path in ["place/kept", "place/sub/f", "place/tree/sub/f"] {
             assert!(Path::new(&bench.path(path)).is_file(), "{path}");
         }
-        let hurried = UploadOptions { timeout: Seconds::parse("0"), ..options };
-        assert_eq!(upload(&bench.session, "one", &target, &hurried).await.unwrap_err().kind(), Kind::Timeout);
+        let hurried = OperationOptions { timeout: Seconds::parse("0"), ..OperationOptions::default() };
+        let error = hurried.enter(upload(&bench.session, "one", &target, &options)).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Timeout);
         for command in bench.commands().iter().filter(|c| c.contains(";mkdir -- ")) {
             let place = command.split_whitespace().last().unwrap();
             assert!(place.starts_with("/tmp/rimg-") && !Path::new(place).exists(), "{place}");

@@ -102,7 +102,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn environment(value: &str) -> Env {
-        Env(vec![("CANARY".into(), value.into())])
+        Env(vec![("CANARY".into(), Some(value.into()))])
     }
 
     #[tokio::test]

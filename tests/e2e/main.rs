@@ -21,6 +21,7 @@ mod host;
 mod interrupt;
 mod main_job;
 mod media;
+mod operation_options;
 mod provisioner;
 mod qemu;
 mod qemu_hardware;

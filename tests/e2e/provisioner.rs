@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rimg::builder::REGISTRY;
 use rimg::engine::options::{Env, FileMode};
-use rimg::engine::{Line, Seconds, Session, Value};
+use rimg::engine::{Line, OperationOptions, Seconds, Session, Value};
 use rimg::error::{Error, Kind, Result};
 use rimg::provisioner::download::{DownloadOptions, download};
 use rimg::provisioner::facts::facts;
@@ -69,7 +69,7 @@ fn inline(text: &str) -> ShellOptions {
 }
 
 fn env(name: &str, value: &str) -> Env {
-    Env(vec![(name.to_owned(), value.to_owned())])
+    Env(vec![(name.to_owned(), Some(value.to_owned()))])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,8 +119,8 @@ async fn a_failing_script_is_tried_again() {
     let Some(bench) = bench("").await else { return };
     let file = bench.path("tries");
     let script = format!("echo x >> {file}; [ $(wc -l < {file}) = 3 ]");
-    let options = ShellOptions { max_retries: 2, ..inline(&script) };
-    assert!(shell(&bench.session, options).await.unwrap().ok);
+    let twice = OperationOptions { max_retries: 2, ..OperationOptions::default() };
+    assert!(twice.enter(shell(&bench.session, inline(&script))).await.unwrap().ok);
     assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 3);
 }
 
@@ -154,11 +154,11 @@ async fn a_timeout_and_a_cancellation_end_the_command_at_once() {
     let started = Instant::now();
     std::fs::create_dir(bench.path("remote")).unwrap();
     let options = ShellOptions {
-        timeout: Seconds::parse("2s"),
         remote_folder: Some(bench.path("remote")),
         ..inline(&format!("echo $$ > {}; sleep 60", bench.path("pid")))
     };
-    assert_eq!(shell(&bench.session, options).await.unwrap_err().kind(), Kind::Timeout);
+    let limited = OperationOptions { timeout: Seconds::parse("2s"), ..OperationOptions::default() };
+    assert_eq!(limited.enter(shell(&bench.session, options)).await.unwrap_err().kind(), Kind::Timeout);
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     // The script is told to end, and what it left is removed.
     let pid = std::fs::read_to_string(bench.path("pid")).unwrap();
@@ -260,9 +260,9 @@ async fn facts_are_those_of_this_machine() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reboot_that_does_not_happen_is_noticed() {
     let Some(bench) = bench("").await else { return };
-    let options =
-        RebootOptions { command: Some("true".into()), timeout: Seconds::parse("1500ms"), ..RebootOptions::default() };
-    let error = reboot(&bench.session, options).await.unwrap_err();
+    let options = RebootOptions { command: Some("true".into()), ..RebootOptions::default() };
+    let limited = OperationOptions { timeout: Seconds::parse("1500ms"), ..OperationOptions::default() };
+    let error = limited.enter(reboot(&bench.session, options)).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Timeout);
     assert!(error.message().contains("did not go down"), "{error}");
 }

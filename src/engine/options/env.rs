@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::Scalar;
 use crate::engine::quote;
 
-/// A remote command's environment variables: a table of name = value, or a list of `"NAME=value"`.
+/// Changes to a remote command's environment: a table of name = value, in which `false` takes a variable away, or a
+/// list of `"NAME=value"`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Env(pub Vec<(String, String)>);
+pub struct Env(pub Vec<(String, Option<String>)>);
 
 impl Env {
     /// Tells whether there are none.
@@ -26,17 +27,22 @@ impl Env {
         Env(all)
     }
 
-    /// Returns shell code that exports them, whatever is in the values.
+    /// Returns shell code that makes these changes, whatever is in the values.
     pub fn exports(&self) -> String {
-        self.0.iter().map(|(name, value)| format!("export {name}={}\n", quote::word(value))).collect()
+        let change = |(name, value): &(String, Option<String>)| match value {
+            Some(value) => format!("export {name}={}\n", quote::word(value)),
+            None => format!("unset {name}\n"),
+        };
+        self.0.iter().map(change).collect()
     }
 }
 
-fn variable<E: de::Error>(name: String, value: String) -> Result<(String, String), E> {
+fn variable<E: de::Error>(name: String, value: Option<String>) -> Result<(String, Option<String>), E> {
     if !quote::is_env_name(&name) {
         return Err(E::custom(format!("{name:?} cannot be the name of an environment variable")));
     }
-    Ok((name.clone(), without_nul(&name, value)?))
+    let value = value.map(|value| without_nul(&name, value)).transpose()?;
+    Ok((name, value))
 }
 
 /// Refuses a value that no environment can hold.
@@ -69,7 +75,8 @@ impl<'de> Deserialize<'de> for Env {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Env, A::Error> {
                 let mut entries = Vec::new();
                 while let Some((name, value)) = map.next_entry::<String, Scalar>()? {
-                    entries.push(variable(name, value.text().to_owned())?);
+                    let value = (value != Scalar::Bool(false)).then(|| value.text().to_owned());
+                    entries.push(variable(name, value)?);
                 }
                 // A Lua table has no order; the operation's key needs one.
                 entries.sort();
@@ -79,7 +86,7 @@ impl<'de> Deserialize<'de> for Env {
                 let mut entries = Vec::new();
                 while let Some(item) = list.next_element::<Scalar>()? {
                     let (name, value) = assignment(item.text())?;
-                    entries.push(variable(name, value)?);
+                    entries.push(variable(name, Some(value))?);
                 }
                 Ok(Env(entries))
             }
@@ -105,10 +112,14 @@ mod tests {
 
     #[test]
     fn an_environment_is_a_sorted_table_or_a_list_in_order() {
-        let table = Value::Map(vec![("B".into(), Value::Int(2)), ("A".into(), Value::Bool(true))]);
-        assert_eq!(options("env", table).unwrap().env.0, [("A".into(), "true".into()), ("B".into(), "2".into())]);
+        let some = |text: &str| Some(text.to_owned());
+        let table = [("B", Value::Int(2)), ("A", Value::Bool(true)), ("C", Value::Bool(false))];
+        let table = Value::Map(table.map(|(name, value)| (name.to_owned(), value)).to_vec());
+        let env = options("env", table).unwrap().env;
+        assert_eq!(env.0, [("A".into(), some("true")), ("B".into(), some("2")), ("C".into(), None)]);
+        assert_eq!(env.exports(), "export A=true\nexport B=2\nunset C\n");
         let list = Value::List(vec![Value::Str("B=x=y".into()), Value::Str("A=".into())]);
-        assert_eq!(options("env", list).unwrap().env.0, [("B".into(), "x=y".into()), ("A".into(), "".into())]);
+        assert_eq!(options("env", list).unwrap().env.0, [("B".into(), some("x=y")), ("A".into(), some(""))]);
         assert!(options("env", Value::List(vec![])).unwrap().env.is_empty());
     }
 

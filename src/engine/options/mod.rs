@@ -17,6 +17,7 @@ mod fields;
 mod file_mode;
 mod scalar;
 mod seconds;
+mod short;
 mod table;
 mod value;
 
@@ -32,5 +33,6 @@ pub use fields::fields;
 pub use file_mode::FileMode;
 pub use scalar::Scalar;
 pub use seconds::Seconds;
+pub use short::{decode_short, long_form};
 pub use table::OptionTable;
 pub use value::Value;

@@ -1,10 +1,18 @@
 //! Every option struct a script can fill in, with the LuaLS class that documents it: the annotation test compares them.
 
+use serde::de::DeserializeOwned;
+
 use super::{build, flow, host, machine, vars};
 use crate::console::boot_command::StepTable;
-use crate::engine::CaptureSpec;
 use crate::engine::options::fields;
+use crate::engine::{CaptureSpec, OperationOptions};
 use crate::{artifact, builder, console, provisioner};
+
+/// Lists the options of an operation: its own and every operation's.
+fn operation<T: DeserializeOwned>() -> &'static [&'static str] {
+    // Once, for the annotation test.
+    [fields::<OperationOptions>(), fields::<T>()].concat().leak()
+}
 
 /// Lists class and option names.
 pub fn classes() -> Vec<(&'static str, &'static [&'static str])> {
@@ -17,15 +25,16 @@ pub fn classes() -> Vec<(&'static str, &'static [&'static str])> {
         ("rimg.ShutdownOptions", fields::<machine::ShutdownOptions>()),
         ("rimg.FinishOptions", fields::<CaptureSpec>()),
         ("rimg.ExpectOptions", fields::<console::expect::ExpectOptions>()),
-        ("rimg.RunOptions", fields::<provisioner::run::RunOptions>()),
-        ("rimg.ShellOptions", fields::<provisioner::shell::ShellOptions>()),
-        ("rimg.WriteOptions", fields::<provisioner::write::WriteOptions>()),
-        ("rimg.ReadOptions", fields::<provisioner::write::ReadOptions>()),
+        ("rimg.OperationOptions", fields::<OperationOptions>()),
+        ("rimg.RunOptions", operation::<provisioner::run::RunOptions>()),
+        ("rimg.ShellOptions", operation::<provisioner::shell::ShellOptions>()),
+        ("rimg.WriteOptions", operation::<provisioner::write::WriteOptions>()),
+        ("rimg.ReadOptions", operation::<provisioner::write::ReadOptions>()),
         ("rimg.ChecksumOptions", fields::<artifact::checksum::ChecksumOptions>()),
         ("rimg.CompressOptions", fields::<artifact::compress::CompressOptions>()),
-        ("rimg.UploadOptions", fields::<provisioner::upload::UploadOptions>()),
-        ("rimg.DownloadOptions", fields::<provisioner::download::DownloadOptions>()),
-        ("rimg.RebootOptions", fields::<provisioner::power::RebootOptions>()),
+        ("rimg.UploadOptions", operation::<provisioner::upload::UploadOptions>()),
+        ("rimg.DownloadOptions", operation::<provisioner::download::DownloadOptions>()),
+        ("rimg.RebootOptions", operation::<provisioner::power::RebootOptions>()),
         ("rimg.TypeOptions", fields::<provisioner::typing::TypeOptions>()),
         ("rimg.BootStep", fields::<StepTable>()),
         ("rimg.BreakpointOptions", fields::<provisioner::breakpoint::BreakpointOptions>()),

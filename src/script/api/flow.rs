@@ -7,7 +7,8 @@ use futures_util::stream::FuturesUnordered;
 use mlua::{Function, Lua, MultiValue, Table, UserData, Value};
 use serde::Deserialize;
 
-use crate::engine::{BuildCx, Seconds};
+use crate::engine::operation_options::may_be_passed_over;
+use crate::engine::{BuildCx, OperationOptions, Seconds};
 use crate::error::{Error, Kind};
 use crate::script::error::{argument_error, find, lua_error};
 use crate::script::{state, value};
@@ -204,12 +205,48 @@ fn defined_name(line: &str) -> Option<&str> {
     (!short.is_empty() && name.chars().all(is_name)).then_some(short)
 }
 
+/// Decodes the options of `vm:apply(options, provisioner)`, and waits as long as they say; nothing where it is not for
+/// this build.
+async fn operation_plan(lua: Lua, (options, name): (Value, String)) -> mlua::Result<Option<Table>> {
+    let of = "vm:apply";
+    let cx = state::of(&lua)?.current();
+    let table = OperationOptions::overridden(of, value::from_lua(&options), &cx.build).map_err(lua_error)?;
+    let options: OperationOptions = crate::engine::options::decode(of, table).map_err(lua_error)?;
+    if !options.begins(&name, &cx).await.map_err(lua_error)? {
+        return Ok(None);
+    }
+    let plan = lua.create_table()?;
+    plan.set("timeout", options.timeout.map(|limit| limit.0.as_secs_f64()))?;
+    plan.set("attempts", options.max_retries.saturating_add(1))?;
+    plan.set("continue_on_error", options.continue_on_error)?;
+    Ok(Some(plan))
+}
+
+/// Turns a provisioner's failure into a warning and a result; nothing where it is of the kind that ends a build.
+fn pass_over(lua: &Lua, (name, error): (String, Value)) -> mlua::Result<Option<Value>> {
+    let error = match &error {
+        Value::Error(error) => match find(error) {
+            Some(ours) => ours.clone(),
+            None => Error::new(Kind::Script, error.to_string()),
+        },
+        other => Error::new(Kind::Script, other.to_string()?),
+    };
+    if !may_be_passed_over(error.kind()) {
+        return Ok(None);
+    }
+    let warning = format!("{name}: {error}; going on (continue_on_error)");
+    state::of(lua)?.current().ui.warn(warning);
+    super::machine::failure(lua, &error).map(Some)
+}
+
 /// Adds the native halves to the table the prelude is given.
 pub fn native(lua: &Lua, native: &Table) -> mlua::Result<()> {
     native.set("step", lua.create_async_function(step)?)?;
     native.set("timeout", lua.create_async_function(timeout)?)?;
     native.set("parallel", lua.create_async_function(parallel)?)?;
     native.set("key_less", lua.create_function(key_less)?)?;
+    native.set("operation_plan", lua.create_async_function(operation_plan)?)?;
+    native.set("pass_over", lua.create_function(pass_over)?)?;
     native.set("retry_plan", lua.create_function(retry_plan)?)?;
     native.set("may_retry", lua.create_function(may_retry)?)?;
     native.set("retry_wait", lua.create_async_function(retry_wait)?)?;

@@ -1,5 +1,6 @@
 //! The machine object: every operation of a machine is a method.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use mlua::{Lua, UserData, UserDataFields, UserDataMethods, Value};
@@ -7,7 +8,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::artifact::{ArtifactHandle, Origin};
-use crate::engine::{CaptureSpec, Line, Seconds, Session};
+use crate::engine::options::OptionTable;
+use crate::engine::{BuildCx, CaptureSpec, Line, OperationOptions, Outcome, Seconds, Session};
+use crate::error::{Error, Result};
 use crate::provisioner;
 use crate::provisioner::shell::ShellOptions;
 use crate::script::error::{IntoLuaResult, argument_error};
@@ -69,6 +72,66 @@ fn options<T: DeserializeOwned>(method: &str, table: Option<Value>) -> mlua::Res
     value::decode_table(method, &table.unwrap_or(Value::Nil))
 }
 
+/// Takes apart what a method was given: what any operation may be told, and its own options.
+fn both<T: DeserializeOwned>(
+    method: &str,
+    session: &Session,
+    given: crate::engine::Value,
+) -> mlua::Result<(OperationOptions, T)> {
+    let build = &session.cx().build;
+    let decode = || {
+        let mut table = OptionTable::new(method, OperationOptions::overridden(method, given, build)?)?;
+        let operation: OperationOptions = table.take()?;
+        operation.includes(method, build)?;
+        Ok((operation, table.rest()?))
+    };
+    decode().into_lua_result()
+}
+
+/// The same for an option table that need not be given.
+fn both_of<T: DeserializeOwned>(
+    method: &str,
+    session: &Session,
+    table: Option<Value>,
+) -> mlua::Result<(OperationOptions, T)> {
+    both(method, session, super::builders::options(table.unwrap_or(Value::Nil)))
+}
+
+/// Does an operation as its options say, and gives what came of it to Lua: its result, nil where it is not for this
+/// build, or the failure that is no reason to stop.
+async fn done<T>(
+    lua: &Lua,
+    method: &str,
+    session: &Session,
+    options: OperationOptions,
+    work: impl Future<Output = Result<T>>,
+    result: impl FnOnce(T) -> mlua::Result<Value>,
+) -> mlua::Result<Value> {
+    let cx = BuildCx::current().unwrap_or_else(|| session.cx().clone());
+    match options.apply(method, &cx, work).await.into_lua_result()? {
+        Outcome::Done(value) => result(value),
+        Outcome::Skipped => Ok(Value::Nil),
+        Outcome::Failed(error) => failure(lua, &error),
+    }
+}
+
+/// Gives a count of bytes to Lua.
+#[expect(clippy::unnecessary_wraps, reason = "one of the ways to give a result to Lua, which may fail")]
+fn number(bytes: u64) -> mlua::Result<Value> {
+    Ok(i64::try_from(bytes).map_or(Value::Nil, Value::Integer))
+}
+
+/// Gives a failure to Lua as a result: the error's fields, and `ok`, which is false.
+pub fn failure(lua: &Lua, error: &Error) -> mlua::Result<Value> {
+    let mut fields = serde_json::Map::new();
+    fields.extend(error.fields().iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    fields.insert("ok".into(), false.into());
+    fields.insert("kind".into(), error.kind().as_str().into());
+    fields.insert("message".into(), error.full_message().into());
+    fields.insert("hint".into(), error.hints().first().cloned().into());
+    value::json_to_lua(lua, &serde_json::Value::Object(fields))
+}
+
 /// Takes a command: a line for the shell, or a list of a program and its arguments.
 fn line(value: Value) -> mlua::Result<Line> {
     match &value {
@@ -128,68 +191,81 @@ impl UserData for MachineHandle {
 
 fn commands<M: UserDataMethods<MachineHandle>>(methods: &mut M) {
     methods.add_async_method("run", async |lua, this, (command, table): (Value, Option<Value>)| {
-        let (session, line, options) = (this.session.clone(), line(command)?, options("vm:run", table)?);
+        let (session, line) = (this.session.clone(), line(command)?);
         drop(this);
-        answer(&lua, &provisioner::run::run(&session, line, options).await.into_lua_result()?)
+        let (operation, options) = both_of("vm:run", &session, table)?;
+        let work = provisioner::run::run(&session, line, options);
+        done(&lua, "vm:run", &session, operation, work, |result| answer(&lua, &result)).await
     });
     methods.add_async_method("shell", async |lua, this, args: Value| {
         let session = this.session.clone();
         drop(this);
-        let options = ShellOptions::from_value(value::from_lua(&args)).into_lua_result()?;
-        answer(&lua, &provisioner::shell::shell(&session, options).await.into_lua_result()?)
+        let given = ShellOptions::long_form(value::from_lua(&args));
+        let (operation, options) = both("vm:shell", &session, given)?;
+        let work = provisioner::shell::shell(&session, options);
+        done(&lua, "vm:shell", &session, operation, work, |result| answer(&lua, &result)).await
     });
 }
 
 fn files<M: UserDataMethods<MachineHandle>>(methods: &mut M) {
-    methods.add_async_method("upload", async |_, this, (from, to, table): (Value, Value, Option<Value>)| {
+    methods.add_async_method("upload", async |lua, this, (from, to, table): (Value, Value, Option<Value>)| {
         let session = this.session.clone();
         drop(this);
         let from = value::path("vm:upload", "the source", &from)?.to_string_lossy().into_owned();
         let to = value::string("vm:upload", "the target", &to)?;
-        provisioner::upload::upload(&session, &from, &to, &options("vm:upload", table)?).await.into_lua_result()
+        let (operation, options) = both_of("vm:upload", &session, table)?;
+        let work = provisioner::upload::upload(&session, &from, &to, &options);
+        done(&lua, "vm:upload", &session, operation, work, number).await
     });
-    methods.add_async_method("download", async |_, this, (from, to, table): (Value, Value, Option<Value>)| {
+    methods.add_async_method("download", async |lua, this, (from, to, table): (Value, Value, Option<Value>)| {
         let session = this.session.clone();
         drop(this);
         let from = value::string("vm:download", "the source", &from)?;
         let to = value::path("vm:download", "the target", &to)?.to_string_lossy().into_owned();
-        provisioner::download::download(&session, &from, &to, &options("vm:download", table)?).await.into_lua_result()
+        let (operation, options) = both_of("vm:download", &session, table)?;
+        let work = provisioner::download::download(&session, &from, &to, &options);
+        done(&lua, "vm:download", &session, operation, work, number).await
     });
-    methods.add_async_method("write", async |_, this, (path, content, table): (Value, Value, Option<Value>)| {
+    methods.add_async_method("write", async |lua, this, (path, content, table): (Value, Value, Option<Value>)| {
         let session = this.session.clone();
         drop(this);
         let path = value::string("vm:write", "the path", &path)?;
         let content = value::bytes("vm:write", "the content", &content)?;
-        provisioner::write::write(&session, &path, &content, &options("vm:write", table)?).await.into_lua_result()
+        let (operation, options) = both_of("vm:write", &session, table)?;
+        let work = provisioner::write::write(&session, &path, &content, &options);
+        done(&lua, "vm:write", &session, operation, work, |()| Ok(Value::Nil)).await
     });
     methods.add_async_method("read", async |lua, this, (path, table): (Value, Option<Value>)| {
         let session = this.session.clone();
         drop(this);
         let path = value::string("vm:read", "the path", &path)?;
-        let content = provisioner::write::read(&session, &path, &options("vm:read", table)?).await.into_lua_result()?;
-        lua.create_string(content)
+        let (operation, options) = both_of("vm:read", &session, table)?;
+        let work = provisioner::write::read(&session, &path, &options);
+        done(&lua, "vm:read", &session, operation, work, |content| lua.create_string(content).map(Value::String)).await
     });
     methods.add_async_method(
         "template",
-        async |_, this, (from, to, vars, table): (Value, Value, Value, Option<Value>)| {
+        async |lua, this, (from, to, vars, table): (Value, Value, Value, Option<Value>)| {
             let session = this.session.clone();
             drop(this);
             let from = value::path("vm:template", "the source", &from)?.to_string_lossy().into_owned();
             let to = value::string("vm:template", "the target", &to)?;
             let vars = value::to_json(&super::builders::options(vars))
                 .map_err(|e| argument_error("vm:template", format_args!("vars{e}")))?;
-            provisioner::template::template(&session, &from, &to, &vars, &options("vm:template", table)?)
-                .await
-                .into_lua_result()
+            let (operation, options) = both_of("vm:template", &session, table)?;
+            let work = provisioner::template::template(&session, &from, &to, &vars, &options);
+            done(&lua, "vm:template", &session, operation, work, |()| Ok(Value::Nil)).await
         },
     );
 }
 
 fn power<M: UserDataMethods<MachineHandle>>(methods: &mut M) {
-    methods.add_async_method("reboot", async |_, this, table: Option<Value>| {
+    methods.add_async_method("reboot", async |lua, this, table: Option<Value>| {
         let session = this.session.clone();
         drop(this);
-        provisioner::power::reboot(&session, options("vm:reboot", table)?).await.into_lua_result()
+        let (operation, options) = both_of("vm:reboot", &session, table)?;
+        let work = provisioner::power::reboot(&session, options);
+        done(&lua, "vm:reboot", &session, operation, work, |()| Ok(Value::Nil)).await
     });
     methods.add_async_method("shutdown", async |_, this, table: Option<Value>| {
         let session = this.session.clone();

@@ -1,0 +1,191 @@
+//! What may be said of any operation: whether it is done here, when, how long, how often, and what its failure means.
+
+use std::future::Future;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::cx::BuildCx;
+use super::options::{Any, Seconds, Value};
+use super::schedule::Selection;
+use crate::error::{Error, Kind, Result};
+use crate::ui::event::Unit;
+
+/// The first pause between two attempts; it doubles up to [`LAST_DELAY`].
+const FIRST_DELAY: Duration = Duration::from_millis(500);
+const LAST_DELAY: Duration = Duration::from_secs(15);
+
+/// The options that every operation has besides its own. Names are Packer's.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OperationOptions {
+    /// Globs of the names of builds in which it is done; default: all.
+    pub only: Vec<String>,
+    /// Globs of the names of builds in which it is not done.
+    pub except: Vec<String>,
+    /// Other values of its options, by the name of the build.
+    #[serde(rename = "override")]
+    pub by_build: Option<Any>,
+    /// Whether its failure is a warning, and the failure its result.
+    pub continue_on_error: bool,
+    /// How long to wait before it; default 0.
+    pub pause_before: Option<Seconds>,
+    /// How long one attempt may take; default: no limit.
+    pub timeout: Option<Seconds>,
+    /// How many more attempts a failed one is followed by; default 0.
+    pub max_retries: u32,
+}
+
+/// What came of an operation with such options.
+#[derive(Debug)]
+pub enum Outcome<T> {
+    Done(T),
+    /// It is not for this build.
+    Skipped,
+    /// It failed, and that is no reason to stop.
+    Failed(Error),
+}
+
+tokio::task_local! {
+    static CURRENT: OperationOptions;
+}
+
+impl OperationOptions {
+    /// Returns the options of the operation that is being done.
+    pub fn current() -> OperationOptions {
+        CURRENT.try_with(OperationOptions::clone).unwrap_or_default()
+    }
+
+    /// Does `work` with these options as the current ones: the door limits and repeats its operations by them.
+    pub async fn enter<F: Future>(self, work: F) -> F::Output {
+        CURRENT.scope(self, work).await
+    }
+
+    /// Replaces options by what `override` has for a build; `of` is whose options they are.
+    pub fn overridden(of: &str, value: Value, build: &str) -> Result<Value> {
+        let Value::Map(mut entries) = value else { return Ok(value) };
+        let Some(at) = entries.iter().position(|(name, _)| name == "override") else { return Ok(Value::Map(entries)) };
+        let (_, builds) = entries.remove(at);
+        let wrong = |what: &str, found: &Value| {
+            Error::new(
+                Kind::Option,
+                format!("{of}: option `override{what}`: expected a table, found {}", found.describe()),
+            )
+            .hint("override = { [\"the build's name\"] = { option = value } }")
+        };
+        let Value::Map(builds) = builds else { return Err(wrong("", &builds)) };
+        for (name, options) in builds {
+            let Value::Map(options) = options else { return Err(wrong(&format!(".{name}"), &options)) };
+            if name == build {
+                entries.retain(|(name, _)| !options.iter().any(|(other, _)| other == name));
+                entries.extend(options);
+            }
+        }
+        Ok(Value::Map(entries))
+    }
+
+    /// Tells whether it is to be done in a build; `of` is whose options these are.
+    pub fn includes(&self, of: &str, build: &str) -> Result<bool> {
+        let selection = Selection::named(("option `only`", &self.only), ("option `except`", &self.except));
+        selection.map(|selection| selection.includes(build)).map_err(|e| e.within(of))
+    }
+
+    /// Does `work`, unless it is not for this build, after its pause; whether its failure ends anything is said here.
+    pub async fn apply<T>(self, of: &str, cx: &BuildCx, work: impl Future<Output = Result<T>>) -> Result<Outcome<T>> {
+        if !self.begins(of, cx).await? {
+            return Ok(Outcome::Skipped);
+        }
+        let goes_on = self.continue_on_error;
+        match self.enter(work).await {
+            Ok(done) => Ok(Outcome::Done(done)),
+            Err(error) if goes_on && may_be_passed_over(error.kind()) => {
+                cx.ui.warn(format!("{error}; going on (continue_on_error)"));
+                Ok(Outcome::Failed(error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Says whether it is to be done in this build, and waits as long as it is to.
+    pub async fn begins(&self, of: &str, cx: &BuildCx) -> Result<bool> {
+        if !self.includes(of, &cx.build)? {
+            cx.ui.info(format!("Skipped: {of}, which is not for the build {}", cx.build));
+            return Ok(false);
+        }
+        if let Some(Seconds(time)) = self.pause_before.filter(|time| !time.0.is_zero() && cx.settings.is_live()) {
+            let _shown = cx.ui.progress(format!("Pausing {time:?} before {of}"), None, Unit::Spinner);
+            cx.scope
+                .run(async {
+                    tokio::time::sleep(time).await;
+                    Ok(())
+                })
+                .await?;
+        }
+        Ok(true)
+    }
+}
+
+/// Tells whether `continue_on_error` is about such errors; a wrong option or a dead machine stays what it is.
+pub fn may_be_passed_over(kind: Kind) -> bool {
+    !matches!(kind, Kind::Cancelled | Kind::Option | Kind::Usage | Kind::Machine | Kind::Internal)
+}
+
+/// Makes the first attempt and up to `more` others; what no further attempt can mend fails at once.
+pub(super) async fn repeated<T, Fut>(cx: &BuildCx, more: u32, mut attempt: impl FnMut() -> Fut) -> Result<T>
+where
+    Fut: Future<Output = Result<T>>,
+{
+    let mut delay = FIRST_DELAY;
+    for left in (0..more).rev() {
+        match attempt().await {
+            Err(error) if may_pass(error.kind()) => {
+                cx.ui.warn(format!("{error}; trying again in {delay:?}, {left} more attempts after that"));
+                tokio::time::sleep(delay).await;
+                delay = (delay * 2).min(LAST_DELAY);
+            }
+            result => return result,
+        }
+    }
+    attempt().await
+}
+
+fn may_pass(kind: Kind) -> bool {
+    matches!(kind, Kind::Command | Kind::Timeout | Kind::Connect | Kind::Network)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::options::decode;
+
+    fn map(entries: &[(&str, Value)]) -> Value {
+        Value::Map(entries.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect())
+    }
+
+    #[test]
+    fn an_override_replaces_options_in_its_build_alone() {
+        let value = || {
+            let web = map(&[("timeout", Value::Int(9)), ("sudo", Value::Bool(true))]);
+            map(&[("timeout", Value::Int(1)), ("override", map(&[("web", web)]))])
+        };
+        let of = |build: &str| OperationOptions::overridden("vm:run", value(), build).unwrap();
+        assert_eq!(of("web"), map(&[("timeout", Value::Int(9)), ("sudo", Value::Bool(true))]));
+        assert_eq!(of("db"), map(&[("timeout", Value::Int(1))]));
+        for wrong in [Value::Int(1), map(&[("db", Value::Int(1))])] {
+            let error = OperationOptions::overridden("vm:run", map(&[("override", wrong)]), "web").unwrap_err();
+            assert!(error.message().contains("expected a table, found the number 1"), "{error}");
+        }
+    }
+
+    #[test]
+    fn builds_are_chosen_by_glob() {
+        let options: OperationOptions =
+            decode("x", map(&[("only", Value::Str("web-*".into())), ("except", Value::Str("web-old".into()))]))
+                .unwrap();
+        let chosen = ["web-1", "web-old", "db"].map(|build| options.includes("vm:run", build).unwrap());
+        assert_eq!(chosen, [true, false, false]);
+        let wrong = OperationOptions { only: vec!["a[".into()], ..OperationOptions::default() };
+        let error = wrong.includes("vm:run", "web").unwrap_err();
+        assert!(error.message().starts_with("vm:run: option `only`"), "{error}");
+    }
+}
