@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use tokio::process::Command;
 
 use super::doctor::{Ability, Check, Report, Status};
+use crate::builder::qemu;
 use crate::host::{dirs, process};
 use crate::ui::units;
 
@@ -36,13 +37,19 @@ fn emulator() -> (&'static str, &'static str) {
 fn programs() -> Vec<Program> {
     let (qemu, package) = emulator();
     let program = |name, package, needed_for| Program { name, package, needed_for, required: false };
-    vec![
+    let mut programs = vec![
         Program { required: true, ..program(qemu, package, "rimg.qemu") },
         Program { required: true, ..program("qemu-img", "qemu-utils", "disk images: rimg.qemu, artifact:convert") },
+        program("qemu-system-aarch64", "qemu-system-arm", "rimg.qemu with qemu_binary = \"qemu-system-aarch64\""),
+        program("swtpm", "swtpm", "rimg.qemu with vtpm"),
         program("mmdebstrap", "mmdebstrap", "std.debian.bootstrap: images from scratch"),
         program("vagrant", "vagrant", "trying the boxes that artifact:vagrant makes (making them needs nothing)"),
         program("git", "git", "rimg.git"),
-    ]
+    ];
+    // On an ARM host it is the first one already.
+    let mut seen = std::collections::HashSet::new();
+    programs.retain(|program| seen.insert(program.name));
+    programs
 }
 
 /// Looks at everything.
@@ -66,7 +73,14 @@ pub async fn look() -> Report {
         Ability { builder: "host", makes: "changes to an existing machine over SSH", available: true, reason: None },
         Ability { builder: "localhost", makes: "changes to this host", available: true, reason: None },
     ];
-    let mut host = vec![accelerator(), agent(), namespaces(), processors()];
+    let mut host = vec![
+        accelerator(),
+        efi("x86_64", "ovmf"),
+        efi("aarch64", "qemu-efi-aarch64"),
+        agent(),
+        namespaces(),
+        processors(),
+    ];
     host.extend(memory());
     host.push(folder("cache folder", dirs::cache(), "downloads and work in progress"));
     host.push(folder("state folder", dirs::state(), "what rimg remembers"));
@@ -153,6 +167,20 @@ fn kvm_problem_in(findings: &str, boot: &str) -> Option<String> {
         })
         .max_by_key(|(_, finding)| text(finding, "at"))
         .and_then(|(_, finding)| text(finding, "problem"))
+}
+
+/// Looks for the EFI firmware of an architecture's machines.
+fn efi(architecture: &str, package: &str) -> Check {
+    let found = qemu::efi_code_for(architecture);
+    let needed_for = if architecture == "aarch64" { "rimg.qemu: every ARM machine" } else { "rimg.qemu with efi_boot" };
+    let hint = || format!("Debian, Ubuntu: apt-get install {package}");
+    Check {
+        name: format!("EFI for {architecture}"),
+        status: if found.is_some() { Status::Ok } else { Status::Missing },
+        detail: found.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        needed_for,
+        hint: found.is_none().then(hint),
+    }
 }
 
 fn agent() -> Check {

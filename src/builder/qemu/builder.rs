@@ -241,6 +241,7 @@ impl Builder for QemuBuilder {
             going_off: AtomicBool::new(options.machine.disable_shutdown),
             reached: AtomicBool::new(false),
             typed: AtomicBool::new(false),
+            waits_for_system: login.is_some() && self.boot.is_empty(),
             stop: CancellationToken::new(),
             finished: CancellationToken::new(),
         });

@@ -104,6 +104,14 @@ pub fn find(wanted: &Wanted<'_>) -> Result<Efi> {
     described.or_else(usual).or_else(beside_qemu).ok_or_else(|| firmware::not_found(wanted))
 }
 
+/// Returns the EFI code that this host has for an architecture's usual machine.
+pub fn code_for(architecture: &str) -> Option<PathBuf> {
+    let machine_type = if architecture == "x86_64" { "q35" } else { "virt" };
+    let program = format!("qemu-system-{architecture}");
+    let wanted = Wanted { architecture, machine_type, binary: Path::new(&program), secure: false };
+    find(&wanted).ok().map(|efi| efi.code)
+}
+
 fn exists(efi: &Efi) -> bool {
     efi.code.is_file() && efi.vars.is_file()
 }

@@ -30,4 +30,5 @@ mod topology;
 mod tpm;
 
 pub use builder::{QemuBuilder, boot_options, decode, field_names};
+pub use firmware_files::code_for as efi_code_for;
 pub use options::{Accelerator, QemuOptions};

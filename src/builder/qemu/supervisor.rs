@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::sync::{broadcast, oneshot, watch};
@@ -27,6 +27,8 @@ use crate::error::{Error, Kind, Result};
 const LOOK: Duration = Duration::from_millis(150);
 /// A death is reported within a second, with a picture or without.
 const PICTURE_LIMIT: Duration = Duration::from_millis(600);
+/// How long a prompt of EFI's shell may stand until nobody is believed to go on.
+const SHELL_PATIENCE: Duration = Duration::from_secs(3);
 const PORT_ATTEMPTS: u32 = 8;
 /// Texts of firmware that has found nothing to boot: SeaBIOS's and EDK II's.
 const NOTHING_TO_BOOT: [&str; 2] = ["No bootable device", "No bootable option or device was found"];
@@ -72,6 +74,8 @@ pub struct Shared {
     pub going_off: AtomicBool,
     /// Whether the guest ever took a command: from then on starting over would lose work.
     pub reached: AtomicBool,
+    /// Whether a login is waited for and nothing is typed: then EFI's own shell is where the start has ended.
+    pub waits_for_system: bool,
     /// Whether a boot command was typed to its end: the same holds then.
     pub typed: AtomicBool,
     pub stop: CancellationToken,
@@ -125,6 +129,11 @@ impl Shared {
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) => "an empty disk".to_owned(),
         }
+    }
+
+    /// Tells whether EFI's shell waits for somebody to type.
+    fn is_in_efi_shell(&self) -> bool {
+        self.waits_for_system && lock(&self.serial).last(1).first().is_some_and(|line| line == "Shell>")
     }
 
     fn new_lines(&self) -> (Vec<String>, Vec<String>) {
@@ -288,6 +297,7 @@ async fn watch(shared: &Shared, emulator: &mut Emulator, mut events: broadcast::
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut heard = true;
+    let mut prompted: Option<Instant> = None;
     let mut guest_went_off = false;
     loop {
         tokio::select! {
@@ -323,6 +333,17 @@ async fn watch(shared: &Shared, emulator: &mut Emulator, mut events: broadcast::
             _ = look.tick() => {
                 if let Some(end) = read_console(shared) {
                     return end;
+                }
+                // A script that the shell runs shows its prompt as well, but only for a moment.
+                let since = prompted.take().filter(|_| shared.is_in_efi_shell());
+                if since.is_some_and(|since| since.elapsed() > SHELL_PATIENCE) {
+                    return End::alive(format!(
+                        "the firmware found nothing to boot on {}, and started the EFI shell",
+                        shared.boots_from()
+                    ));
+                }
+                if shared.is_in_efi_shell() {
+                    prompted = since.or_else(|| Some(Instant::now()));
                 }
             }
         }
