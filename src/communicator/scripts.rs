@@ -41,6 +41,7 @@ pub const RECEIVE: &str = concat!(
     "t=$1\n",
     resolve!(),
     r#"p=$d/$4
+if [ -n "$6" ];then case $1 in */*)p=${1%/*}/$4;;*)p=$4;;esac;fi
 if [ -e "$t" ]&&{ [ ! -f "$t" ]||{ [ -z "$6" ]&&[ ! -w "$d" ];};};then
 if [ -n "$6" ];then cat -- "$p" >"$t";else cat >"$t";fi||exit 1
 printf '%s\n' "$5";exit 0;fi

@@ -30,20 +30,20 @@ impl OutputSink for Captured {
     }
 }
 
-fn options() -> SshOptions {
+pub fn options() -> SshOptions {
     SshOptions { ssh_username: Some("root".into()), ..SshOptions::default() }
 }
 
-async fn target(sshd: &Sshd, cx: &BuildCx) -> Target {
+pub async fn target(sshd: &Sshd, cx: &BuildCx) -> Target {
     let options = SshOptions { ssh_private_key_file: Some(sshd.user_key()), ..options() };
     Target::new(&options, "127.0.0.1", sshd.port, cx).await.unwrap()
 }
 
-async fn connect(sshd: &Sshd, cx: &BuildCx) -> Arc<dyn Communicator> {
+pub async fn connect(sshd: &Sshd, cx: &BuildCx) -> Arc<dyn Communicator> {
     ssh::wait(&target(sshd, cx).await, Duration::from_secs(20), cx).await.unwrap()
 }
 
-async fn run(ssh: &dyn Communicator, line: &str) -> (ExitStatus, String, String) {
+pub async fn run(ssh: &dyn Communicator, line: &str) -> (ExitStatus, String, String) {
     exec(ssh, &Command::shell(line)).await
 }
 
@@ -62,7 +62,7 @@ fn failure(result: rimg::error::Result<Arc<dyn Communicator>>) -> Error {
 }
 
 /// Bytes that neither compress nor repeat.
-fn noise(length: usize) -> Vec<u8> {
+pub fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {

@@ -28,5 +28,6 @@ mod qemu_hardware;
 mod quickstart;
 mod script_errors;
 mod support;
+mod transfer;
 mod typing;
 mod vm;

@@ -115,7 +115,7 @@ impl Output<'_> {
 /// Marks the error of a transfer whose blocking reader ended first; the reader's own error says why.
 const READER_GONE: &str = "reader_gone";
 
-fn reader_gone() -> Error {
+pub(super) fn reader_gone() -> Error {
     Error::new(Kind::Io, "what was received could not be written").field(READER_GONE, true)
 }
 

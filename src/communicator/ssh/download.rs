@@ -46,7 +46,7 @@ impl SshCommunicator {
     }
 
     async fn size_by_sftp(&self, sftp: &Sftp, from: &str) -> Result<u64> {
-        match self.alive(async { Ok(sftp.size(home_relative(from)).await) }).await? {
+        match self.with_sftp(sftp, sftp.size(home_relative(from))).await? {
             Ok(size) => Ok(size),
             Err(failure) => Err(self.sftp_error(format!("cannot read {from}"), failure).await),
         }
@@ -54,7 +54,7 @@ impl SshCommunicator {
 
     async fn download_by_sftp(&self, sftp: &Sftp, from: &str, size: u64, to: &Path, counter: &Counter) -> Result<u64> {
         let (sender, consumer) = write_file(to, None, &Counter::default());
-        let read = self.alive(async { Ok(sftp.read(home_relative(from), size, &sender, counter).await) }).await;
+        let read = self.with_sftp(sftp, sftp.read(home_relative(from), size, &sender, counter)).await;
         let read = match read {
             Ok(Ok(received)) => Ok(received),
             Ok(Err(failure)) => Err(self.sftp_error(format!("cannot read {from}"), failure).await),

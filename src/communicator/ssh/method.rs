@@ -68,7 +68,8 @@ pub(super) fn accept(status: ExitStatus, output: &Output<'_>, what: impl FnOnce(
 
 /// Adds what to do about the words of a failed program.
 pub(super) fn hinted(error: Error, said: &str) -> Error {
-    if said.contains("No space left") || said.contains("quota") {
+    // The last is what GNU tar says of a full disk.
+    if ["No space left", "quota", "Wrote only"].iter().any(|words| said.contains(words)) {
         error.hint("the machine's disk is full: give it a larger disk_size")
     } else if said.contains("ermission denied") {
         error.hint("the login user may not do that: with { sudo = true } it is done as root")

@@ -1,15 +1,21 @@
 //! Files by SFTP, with many requests in flight.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use russh_sftp::client::rawsession::Limits;
 use russh_sftp::client::{Config, RawSftpSession, error::Error as SftpError};
 use russh_sftp::protocol::{FileAttributes, OpenFlags, Packet, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::super::pipe::Piece;
+use super::channel::reader_gone;
 use super::content::{Content, Placed, interrupted};
 use super::session::SshCommunicator;
 use crate::error::{Error, Kind, Result};
@@ -40,6 +46,39 @@ pub(super) struct Sftp {
     read_size: u32,
     write_size: u32,
     renames_over: bool,
+    /// Cancelled when the server has ended: then nothing answers what was asked.
+    ended: CancellationToken,
+}
+
+/// A stream that tells when its other end has ended.
+struct Watched<S> {
+    stream: S,
+    ended: CancellationToken,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if matches!(&result, Poll::Ready(read) if read.is_err() || buf.filled().len() == before) {
+            self.ended.cancel();
+        }
+        result
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 impl SshCommunicator {
@@ -47,14 +86,30 @@ impl SshCommunicator {
     pub(super) async fn sftp(&self) -> Result<Option<Sftp>> {
         let mut slot = self.sftp.lock().await;
         match &*slot {
-            Slot::Open(sftp) => return Ok(Some(sftp.clone())),
+            Slot::Open(sftp) if !sftp.ended.is_cancelled() => return Ok(Some(sftp.clone())),
             Slot::Missing => return Ok(None),
-            Slot::Untried => {}
+            Slot::Untried | Slot::Open(_) => {}
         }
         let channel = self.open_extra_channel().await?;
         let started = self.alive(Sftp::start(channel)).await?;
         *slot = started.clone().map_or(Slot::Missing, Slot::Open);
         Ok(started)
+    }
+
+    /// Runs a transfer until it is done, or its server or the connection is gone.
+    pub(super) async fn with_sftp<T>(
+        &self,
+        sftp: &Sftp,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<Result<T, Failure>> {
+        let watched = async {
+            tokio::select! {
+                biased;
+                result = work => Ok(result),
+                () = sftp.ended.cancelled() => Ok(Err(SftpError::UnexpectedBehavior("it has ended".into()).into())),
+            }
+        };
+        self.alive(watched).await
     }
 
     /// Turns a failure into our error, and forgets a session that failed as such, so that the next file gets a new one;
@@ -171,8 +226,15 @@ impl Sftp {
         }
         // A slow line is not a dead one: keep-alives find out about those.
         let config = Config { max_packet_len: 512 << 10, request_timeout_secs: 24 * 3600, ..Config::default() };
-        let mut raw = RawSftpSession::new_with_config(channel.into_stream(), config);
-        let Ok(version) = raw.init().await else { return Ok(None) };
+        let ended = CancellationToken::new();
+        let stream = Watched { stream: channel.into_stream(), ended: ended.clone() };
+        let mut raw = RawSftpSession::new_with_config(stream, config);
+        let version = tokio::select! {
+            biased;
+            version = raw.init() => version,
+            () = ended.cancelled() => return Ok(None),
+        };
+        let Ok(version) = version else { return Ok(None) };
         let (mut read_size, mut write_size) = (SAFE_REQUEST, SAFE_REQUEST);
         if version.extensions.contains_key("limits@openssh.com")
             && let Ok(limits) = raw.limits().await
@@ -184,7 +246,7 @@ impl Sftp {
             raw.set_limits(limits);
         }
         let renames_over = version.extensions.contains_key(POSIX_RENAME);
-        Ok(Some(Sftp { raw: Arc::new(raw), read_size, write_size, renames_over }))
+        Ok(Some(Sftp { raw: Arc::new(raw), read_size, write_size, renames_over, ended }))
     }
 
     /// Makes a file of the content: under a temporary name in the same folder, renamed when it is whole. Links are
@@ -408,7 +470,8 @@ impl Sftp {
                         offset += length;
                         received += length;
                         if pieces.send(Piece::Data(data.data.into())).await.is_err() {
-                            break 'file Ok(());
+                            let _ = self.raw.close(handle.clone()).await;
+                            return Err(Failure::Local(reader_gone()));
                         }
                         counter.add(length);
                     }

@@ -47,7 +47,7 @@ impl SshCommunicator {
             "" => "/",
             to => to,
         };
-        let sent = self.alive(async { Ok(sftp.put_tree(entries, to, counter).await) }).await?;
+        let sent = self.with_sftp(sftp, sftp.put_tree(entries, to, counter)).await?;
         match sent {
             Ok(()) => Ok(counter.get() - before),
             Err(failure) => Err(self.sftp_error(format!("cannot write the folder {to}"), failure).await),
@@ -64,7 +64,7 @@ impl SshCommunicator {
         let pending = Pending::beside(to)?;
         tokio::fs::create_dir(pending.path()).await.map_err(|e| io_error("create folder", pending.path(), e))?;
         let before = counter.get();
-        let got = self.alive(async { Ok(sftp.get_tree(home_relative(from), pending.path(), counter).await) }).await?;
+        let got = self.with_sftp(sftp, sftp.get_tree(home_relative(from), pending.path(), counter)).await?;
         match got {
             Ok(()) => {
                 tokio::task::spawn_blocking(move || tree::place(pending)).await.map_err(interrupted)??;

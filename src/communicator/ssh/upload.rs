@@ -61,11 +61,15 @@ impl SshCommunicator {
         {
             return self.upload_by_sftp(&sftp, content, to, mode, &temporary, counter).await;
         }
+        let before = counter.get();
         match self.upload_by_shell(content, to, mode, &temporary, counter).await {
-            Err(error) if self.wants_another_way(&error).await => match self.sftp().await? {
-                Some(sftp) => self.upload_by_sftp(&sftp, content, to, mode, &temporary, counter).await,
-                None => self.upload_by_scp(content, to, mode, &temporary, counter).await,
-            },
+            Err(error) if self.wants_another_way(&error).await => {
+                counter.set(before);
+                match self.sftp().await? {
+                    Some(sftp) => self.upload_by_sftp(&sftp, content, to, mode, &temporary, counter).await,
+                    None => self.upload_by_scp(content, to, mode, &temporary, counter).await,
+                }
+            }
             result => result,
         }
     }
@@ -79,7 +83,7 @@ impl SshCommunicator {
         temporary: &str,
         counter: &Counter,
     ) -> Result<u64> {
-        match self.alive(async { Ok(sftp.put(content, home_relative(to), mode, temporary, counter).await) }).await? {
+        match self.with_sftp(sftp, sftp.put(content, home_relative(to), mode, temporary, counter)).await? {
             Ok(()) => Ok(content.size()),
             Err(failure) => {
                 let error = self.sftp_error(format!("cannot write {to}"), failure).await;
@@ -93,7 +97,8 @@ impl SshCommunicator {
     }
 
     async fn is_folder(&self, sftp: &Sftp, path: &str) -> bool {
-        self.alive(async { Ok(sftp.is_folder(home_relative(path)).await) }).await.unwrap_or(false)
+        let look = async { Ok(sftp.is_folder(home_relative(path)).await) };
+        matches!(self.with_sftp(sftp, look).await, Ok(Ok(true)))
     }
 
     async fn upload_by_shell(
@@ -133,11 +138,15 @@ impl SshCommunicator {
         if !found.is_dir() {
             return Err(Error::new(Kind::Io, format!("{} is a file, not a folder", dir.display())));
         }
+        let before = counter.get();
         match self.upload_tree_by_tar(dir, to, counter).await {
-            Err(error) if self.wants_another_way(&error).await => match self.sftp().await? {
-                Some(sftp) => self.upload_tree_by_sftp(&sftp, dir, to, counter).await,
-                None => self.upload_tree_by_scp(dir, to, counter).await,
-            },
+            Err(error) if self.wants_another_way(&error).await => {
+                counter.set(before);
+                match self.sftp().await? {
+                    Some(sftp) => self.upload_tree_by_sftp(&sftp, dir, to, counter).await,
+                    None => self.upload_tree_by_scp(dir, to, counter).await,
+                }
+            }
             result => result,
         }
     }
@@ -147,11 +156,11 @@ impl SshCommunicator {
         let holes = tokio::task::spawn_blocking(move || tree::survey(&root)).await.map_err(interrupted)??.holes;
         let sparse = holes >= HOLES_FROM && self.tar_is_sparse().await?;
         let (writer, pieces) = pipe::outgoing();
+        let before = counter.get();
         let (root, counted, end) = (dir.to_owned(), counter.clone(), word.clone());
         let producer = tokio::task::spawn_blocking(move || {
             tree::pack(&root, writer, tree::Packing { sparse, end: Some(&end) }, &counted)
         });
-        let before = counter.get();
         let line = scripts::line(scripts::RECEIVE_TREE, &[&operand(to), &temporary_name(None), &word, &word]);
         let mut output = Output::answer();
         let status = self.run(line, Input::Pipe { pieces, producer, counter: None }, &mut output).await?;

@@ -4,6 +4,7 @@ pub mod build;
 pub mod http;
 pub mod image;
 pub mod library;
+pub mod proxy;
 pub mod rimg;
 pub mod s3;
 pub mod ssh_stub;

@@ -59,7 +59,7 @@ impl SshCommunicator {
         what: String,
         counter: &Counter,
     ) -> Result<u64> {
-        let mut link = Link::start(self, "-t", path, what).await?;
+        let mut link = Link::start(self, "-p -t", path, what).await?;
         link.answer().await?;
         let name = path.rsplit('/').next().unwrap_or(path).replace('\n', "?");
         link.say(&Message::File { mode, size: content.size(), name }).await?;
