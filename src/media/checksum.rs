@@ -96,6 +96,7 @@ pub fn find(text: &str, file: &str, name: &str) -> Option<(Algorithm, String)> {
     // The same path before the same file name in another folder.
     let found = best(&|listed| listed.trim_start_matches("./") == wanted)
         .or_else(|| best(&|listed| base(listed) == base(wanted)))
+        .or_else(|| best(&|listed| base(listed.trim()) == base(wanted)))
         .or_else(|| match lines.as_slice() {
             [only] if only.name.is_none() => Some(only.clone()),
             _ => None,
@@ -126,9 +127,11 @@ fn parse_line(line: &str, blake3: bool) -> Option<Line> {
     };
     let algorithm = Algorithm::by_hex_length(hex.len()).filter(|_| is_hex(hex))?;
     let algorithm = if blake3 && algorithm == Algorithm::Sha256 { Algorithm::Blake3 } else { algorithm };
-    // A second space or an asterisk tells text from binary mode.
-    let listed =
-        rest.map(|rest| rest.trim_start_matches([' ', '\t'])).map(|rest| rest.strip_prefix('*').unwrap_or(rest));
+    // A space or an asterisk more tells text from binary mode; all behind it is the name. Other lists put what they like.
+    let listed = rest.map(|rest| match rest.strip_prefix([' ', '*']) {
+        Some(name) => name,
+        None => rest.trim_start_matches([' ', '\t']),
+    });
     let listed = listed.filter(|listed| !listed.trim().is_empty()).map(name);
     Some(Line { algorithm, hex: hex.to_ascii_lowercase(), name: listed })
 }
@@ -193,6 +196,9 @@ mod tests {
         let folders = format!("{}  ./a/x.iso\n{SHA256}  ./b/x.iso\n", "0".repeat(64));
         assert_eq!(find(&folders, "SUMS", "b/x.iso"), sha256);
         assert_eq!(find(&format!("{MD5}  x.iso\n{SHA256}  x.iso\n"), "SUMS", "x.iso"), sha256);
+        assert_eq!(find(&format!("{SHA256}   *x\n"), "SUMS", " *x"), sha256);
+        assert_eq!(find(&format!("{SHA256}      x\n"), "SUMS", "x"), sha256);
+        assert_eq!(find(&format!("{SHA256}\t\tx\n"), "SUMS", "x"), sha256);
         assert_eq!(find(&format!("\\{SHA256}  a\\nb\\\\c\n"), "SUMS", "a\nb\\c"), sha256);
     }
 

@@ -340,6 +340,10 @@ async fn checksum_files_are_found_near_and_far() {
     let error = fetch("x.iso", &Checksum::parse("file:./EMPTY").unwrap(), &library.cx).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Checksum);
     assert!(error.message().contains("x.iso"), "{error}");
+    // The image itself, named by mistake, is not read into memory.
+    std::fs::File::create(library.join("image.iso")).unwrap().set_len(1 << 40).unwrap();
+    let error = fetch("x.iso", &Checksum::parse("file:./image.iso").unwrap(), &library.cx).await.unwrap_err();
+    assert!(error.message().contains("image.iso is too large for a checksum file"), "{error}");
 }
 
 #[tokio::test]

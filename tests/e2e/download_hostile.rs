@@ -45,7 +45,7 @@ fn wrong_range(header: &'static str, bytes: std::ops::Range<usize>) -> impl Fn(&
 
 #[tokio::test]
 async fn ranges_that_are_answered_wrong_do_no_harm() {
-    // Shifted, of another total, longer than it says, not to be understood, and none at all.
+    // Shifted, of another total, longer than it says, not to be understood, larger than any file, and none at all.
     let total = body().len();
     let wrong = [
         ("bytes 999999-2999999/3000000", 999_999..total),
@@ -53,6 +53,7 @@ async fn ranges_that_are_answered_wrong_do_no_harm() {
         ("bytes 1000000-1000009/3000000", 1_000_000..total),
         ("bytes 1000000-2999999/2000000", 1_000_000..total),
         ("pages 1-2/3", 1_000_000..total),
+        ("bytes 0-18446744073709551615/*", 0..total),
         ("", 0..total),
     ];
     for (header, bytes) in wrong {

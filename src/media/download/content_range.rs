@@ -26,7 +26,7 @@ impl ContentRange {
         }
         let (first, last) = range.split_once('-')?;
         let (first, last) = (number(first.trim())?, number(last.trim())?);
-        let sound = first <= last && total.is_none_or(|total| last < total);
+        let sound = first <= last && last < u64::MAX && total.is_none_or(|total| last < total);
         sound.then_some(ContentRange::Part { first, last, total })
     }
 }
@@ -48,9 +48,17 @@ mod tests {
         assert_eq!(ContentRange::parse("bytes 5-9/10"), part(5, 9, Some(10)));
         assert_eq!(ContentRange::parse("Bytes 5-9/*"), part(5, 9, None));
         assert_eq!(ContentRange::parse("bytes */10"), Some(ContentRange::Unsatisfied { total: 10 }));
-        for bad in
-            ["", "bytes", "bytes 5-9", "bytes 9-5/10", "bytes 5-10/10", "bytes +5-9/10", "items 5-9/10", "bytes */*"]
-        {
+        for bad in [
+            "",
+            "bytes",
+            "bytes 5-9",
+            "bytes 9-5/10",
+            "bytes 5-10/10",
+            "bytes +5-9/10",
+            "items 5-9/10",
+            "bytes */*",
+            "bytes 0-18446744073709551615/*",
+        ] {
             assert_eq!(ContentRange::parse(bad), None, "{bad:?}");
         }
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt;
+
 use super::place::Place;
 use super::remote::Remote;
 use crate::engine::BuildCx;
@@ -55,7 +57,13 @@ pub async fn expected(
             (text, remote.shown(), folder)
         }
         Place::Local(path) => {
-            let bytes = tokio::fs::read(&path).await.map_err(|e| io_error("read checksum file", path, e))?;
+            let failed = |e| io_error("read checksum file", path, e);
+            let file = tokio::fs::File::open(path).await.map_err(failed)?;
+            let mut bytes = Vec::new();
+            file.take(LIMIT as u64 + 1).read_to_end(&mut bytes).await.map_err(failed)?;
+            if bytes.len() > LIMIT {
+                return Err(too_large(&path.display().to_string()));
+            }
             let folder = path.parent().map(|folder| format!("{}/", folder.display())).unwrap_or_default();
             (String::from_utf8_lossy(&bytes).into_owned(), path.display().to_string(), folder)
         }
@@ -68,6 +76,10 @@ pub async fn expected(
         None => Err(Error::new(Kind::Checksum, format!("{at} has no digest of {relative}"))
             .hint("name the right checksum file, or give the digest itself as \"sha256:…\"")),
     }
+}
+
+fn too_large(what: &str) -> Error {
+    Error::new(Kind::Checksum, format!("{what} is too large for a checksum file")).hint("is it the image itself?")
 }
 
 /// Gets a small file into memory.
@@ -90,8 +102,7 @@ async fn small(remote: &Remote, cx: &BuildCx) -> Result<Vec<u8>> {
             while let Some(chunk) = response.chunk().await.map_err(failed)? {
                 bytes.extend_from_slice(&chunk);
                 if bytes.len() > LIMIT {
-                    let message = format!("{} is too large for a checksum file", remote.shown());
-                    return Err((Error::new(Kind::Checksum, message).hint("is it the image itself?"), false));
+                    return Err((too_large(&remote.shown()), false));
                 }
             }
             Ok(bytes)
