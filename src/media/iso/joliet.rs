@@ -21,10 +21,10 @@ pub(super) fn name(name: &str, folder: bool, taken: &HashSet<Vec<u8>>) -> Vec<u8
         // Every character is one unit now.
         let room = MAX_UNITS.saturating_sub(extension.chars().count() + tail.chars().count());
         let stem: String = stem.chars().take(room).collect();
-        let version = if folder { "" } else { ";1" };
-        let identifier = ucs2(&format!("{stem}{tail}{extension}{version}"));
-        if !taken.contains(&identifier) {
-            return identifier;
+        let [as_folder, as_file] = ["", ";1"].map(|version| ucs2(&format!("{stem}{tail}{extension}{version}")));
+        // Readers show a file without its version: a folder and a file of one name would look the same.
+        if !taken.contains(&as_folder) && !taken.contains(&as_file) {
+            return if folder { as_folder } else { as_file };
         }
         number += 1;
         tail = format!("~{number}");

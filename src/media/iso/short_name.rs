@@ -29,13 +29,15 @@ impl ShortNames {
         let first = form(&stem);
         let mut candidate = first.clone();
         let next = self.next.entry(first).or_default();
-        while self.taken.contains(&candidate) {
+        // Readers leave out what ends the name of a file without extension, and then it is like a folder's.
+        let shown = |name: &[u8]| name.strip_suffix(b".;1").unwrap_or(name).to_vec();
+        while self.taken.contains(&shown(&candidate)) {
             let tail = next.to_string();
             *next += 1;
             let head: String = stem.chars().take(8usize.saturating_sub(tail.len())).collect();
             candidate = form(&format!("{head}{tail}"));
         }
-        self.taken.insert(candidate.clone());
+        self.taken.insert(shown(&candidate));
         candidate
     }
 }

@@ -139,6 +139,17 @@ fn names_that_joliet_does_not_allow_are_replaced_in_it_alone() {
 }
 
 #[test]
+fn a_folder_and_a_file_never_look_the_same() {
+    let mut volume = Volume::new("x").unwrap();
+    volume.add_folder("a*").unwrap();
+    volume.add("a?", Content::Bytes(b"file".to_vec())).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let iso = volume.write(&dir.path().join("v.iso")).unwrap();
+    let Some(found) = unpack(&iso, &["-read_fs", "norock"]) else { return };
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["a_~1"]);
+}
+
+#[test]
 fn folders_may_be_empty_or_deep_and_scripts_stay_executable() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();

@@ -22,6 +22,21 @@ pub(super) enum Target {
     File(usize),
 }
 
+/// Returns what the entries of a folder are sorted by (ECMA-119, section 9.3): their names as if padded with spaces, then
+/// the extensions likewise. So what ends a part comes before whatever else could stand there.
+fn rank(identifier: &[u8], joliet: bool) -> Vec<u16> {
+    let rank = |unit: u16| match u8::try_from(unit) {
+        Ok(b';') => 0,
+        Ok(b'.') => 1,
+        _ => unit,
+    };
+    if !joliet {
+        return identifier.iter().map(|byte| rank(u16::from(*byte))).collect();
+    }
+    let units = identifier.chunks_exact(2).map(|pair| pair.iter().fold(0, |unit, byte| unit << 8 | u16::from(*byte)));
+    units.map(rank).collect()
+}
+
 /// A folder in one view.
 pub(super) struct Folder {
     identifier: Vec<u8>,
@@ -67,7 +82,7 @@ impl View {
                 }
                 items.push((Item { identifier, name: name.clone(), target }, child));
             }
-            items.sort_by(|a, b| a.0.identifier.cmp(&b.0.identifier));
+            items.sort_by_cached_key(|(item, _)| rank(&item.identifier, joliet));
             for (item, child) in &mut items {
                 if let Target::Folder(number) = &mut item.target {
                     *number = folders.len();
