@@ -8,7 +8,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::Command;
 use tokio::sync::broadcast;
@@ -21,6 +21,8 @@ use crate::host::process::Process;
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 const KEPT_LINES: usize = 20;
+/// A longer line is kept as several.
+const LONGEST_LINE: u64 = 4 << 10;
 
 /// Collects the last lines of a program's output.
 #[derive(Clone, Default)]
@@ -28,8 +30,13 @@ struct Words(Arc<Mutex<VecDeque<String>>>);
 
 impl Words {
     async fn collect(self, pipe: impl AsyncRead + Unpin) {
-        let mut lines = BufReader::new(pipe).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
+        let mut reader = BufReader::new(pipe);
+        loop {
+            let mut line = Vec::new();
+            if !matches!((&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line).await, Ok(1..)) {
+                break;
+            }
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
             let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             kept.push_back(line);
             if kept.len() > KEPT_LINES {
@@ -143,5 +150,19 @@ impl Emulator {
             tpm.end().await;
         }
         self.reader.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn last_words_are_kept_whatever_came_before_them() {
+        let words = Words::default();
+        let flood = [vec![b'x'; 1 << 20], b"\n\xff\xfe not UTF-8\nlast\n".to_vec()].concat();
+        words.clone().collect(&flood[..]).await;
+        assert!(words.said().ends_with("\n\u{fffd}\u{fffd} not UTF-8\nlast"), "{}", words.said());
+        assert!(words.said().len() <= KEPT_LINES * LONGEST_LINE as usize);
     }
 }

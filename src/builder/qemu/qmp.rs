@@ -77,6 +77,30 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Sends a line. One that was sent in part makes the connection useless: what follows would be taken for its end.
+    async fn send(&self, line: &[u8]) -> std::io::Result<()> {
+        let mut writer = self.writer.lock().await;
+        let mut writing = Writing { shared: self, is_whole: false };
+        writer.write_all(line).await?;
+        writing.is_whole = true;
+        Ok(())
+    }
+}
+
+struct Writing<'a> {
+    shared: &'a Shared,
+    is_whole: bool,
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            self.shared.pending().take();
+        }
+    }
+}
+
 /// A connection to one QEMU. Clones share it; the reader ends with the connection.
 #[derive(Clone)]
 pub struct Qmp {
@@ -116,6 +140,10 @@ impl Qmp {
 
     /// Sends a command and waits for its answer.
     pub async fn execute(&self, command: &str, arguments: Value) -> Result<Value> {
+        self.execute_within(ANSWER_LIMIT, command, arguments).await
+    }
+
+    async fn execute_within(&self, limit: Duration, command: &str, arguments: Value) -> Result<Value> {
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
         let gone = || Error::new(Kind::Machine, format!("QEMU is gone; it cannot be told `{command}`"));
         let (tx, rx) = oneshot::channel();
@@ -128,19 +156,18 @@ impl Qmp {
         }
         let mut line = message.to_string();
         line.push('\n');
-        {
-            let mut writer = self.shared.writer.lock().await;
-            writer.write_all(line.as_bytes()).await.map_err(|e| gone().caused_by(e))?;
-        }
-        match tokio::time::timeout(ANSWER_LIMIT, rx).await {
+        // A QEMU that hangs does not read either.
+        let answered = tokio::time::timeout(limit, async {
+            self.shared.send(line.as_bytes()).await.map_err(|e| gone().caused_by(e))?;
+            rx.await.map_err(|_| gone())
+        });
+        match answered.await {
             Ok(Ok(Ok(answer))) => Ok(answer),
             Ok(Ok(Err(description))) => {
                 Err(Error::new(Kind::Machine, format!("QEMU refused `{command}`: {description}")))
             }
-            Ok(Err(_)) => Err(gone()),
-            Err(_) => {
-                Err(Error::new(Kind::Machine, format!("QEMU did not answer `{command}` within {ANSWER_LIMIT:?}")))
-            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Error::new(Kind::Machine, format!("QEMU did not answer `{command}` within {limit:?}"))),
         }
     }
 
@@ -169,7 +196,8 @@ impl Drop for Forget<'_> {
     }
 }
 
-async fn read_line(reader: &mut (impl AsyncBufReadExt + Unpin)) -> std::io::Result<Option<Vec<u8>>> {
+/// Reads a line with its end; none at the end of the connection, or when a line is too long.
+pub(crate) async fn read_line(reader: &mut (impl AsyncBufReadExt + Unpin)) -> std::io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     let read = (&mut *reader).take(MAX_LINE).read_until(b'\n', &mut line).await?;
     if read == 0 || (read as u64 == MAX_LINE && line.last() != Some(&b'\n')) {
@@ -244,6 +272,58 @@ mod tests {
         }
         server.await.unwrap();
         assert_eq!(qmp.status().await.unwrap_err().kind(), Kind::Machine);
+    }
+
+    /// A QEMU that greets, takes `qmp_capabilities`, and then does as it is told.
+    async fn peer<F: Future<Output = ()> + Send + 'static>(
+        then: impl FnOnce(BufReader<tokio::io::DuplexStream>) -> F + Send + 'static,
+    ) -> (Qmp, tokio::task::JoinHandle<()>) {
+        let (ours, theirs) = tokio::io::duplex(4096);
+        let server = tokio::spawn(async move {
+            let mut server = BufReader::new(theirs);
+            server.write_all(b"{\"QMP\": {}}\n").await.unwrap();
+            read_line(&mut server).await.unwrap().unwrap();
+            server.write_all(b"{\"return\": {}, \"id\": 1}\n").await.unwrap();
+            then(server).await;
+        });
+        (Qmp::open(ours).await.unwrap().0, server)
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_in_mid_answer_or_never_ends_a_line_is_gone() {
+        let (qmp, server) = peer(|mut server| async move {
+            read_line(&mut server).await.unwrap().unwrap();
+            server.write_all(b"{\"return\": {\"status\"").await.unwrap();
+        })
+        .await;
+        assert!(qmp.status().await.unwrap_err().message().contains("QEMU is gone"));
+        server.await.unwrap();
+        let (qmp, server) = peer(|mut server| async move {
+            let flood = [b'x'; 4096];
+            while server.write_all(&flood).await.is_ok() {}
+        })
+        .await;
+        assert!(qmp.status().await.unwrap_err().message().contains("QEMU is gone"));
+        drop(qmp);
+        server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_neither_reads_nor_answers_is_a_timeout_and_then_gone() {
+        let (qmp, server) = peer(|server| async move {
+            std::future::pending::<()>().await;
+            drop(server);
+        })
+        .await;
+        let limit = Duration::from_millis(50);
+        let error = qmp.execute_within(limit, "query-status", Value::Null).await.unwrap_err();
+        assert!(error.message().contains("did not answer `query-status` within 50ms"), "{error}");
+        // More than the connection holds: it cannot even be said.
+        let error = qmp.execute_within(limit, "human-monitor-command", json!("x".repeat(10_000))).await.unwrap_err();
+        assert!(error.message().contains("did not answer"), "{error}");
+        // Half a command is on its way, and nothing more can be said.
+        assert!(qmp.status().await.unwrap_err().message().contains("QEMU is gone"));
+        server.abort();
     }
 
     proptest! {
