@@ -191,7 +191,10 @@ impl<'a> Link<'a> {
     /// Ends what was sent, and waits for the other side to end.
     pub(super) async fn finish(mut self) -> Result<()> {
         let _ = self.write.eof().await;
-        while !self.inbox.ended && self.inbox.pull(&mut self.read).await {}
+        while !self.inbox.ended && self.inbox.pull(&mut self.read).await {
+            // A machine may say what it likes now; it is not kept.
+            self.inbox.data.clear();
+        }
         if self.ssh.is_gone() {
             return Err(self.broken());
         }
