@@ -30,5 +30,8 @@ pub mod script;
 /// One file a subcommand.
 pub mod cli;
 
+/// What must hold for any input.
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 #[cfg(test)]
 mod walls;

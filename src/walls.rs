@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms, outermost first; a room may use those in later rows only, and its own.
 const ROWS: &[&[&str]] = &[
+    &["properties"],
     &["cli"],
     &["script"],
     &["builder", "provisioner", "artifact", "packer"],

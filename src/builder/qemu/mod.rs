@@ -25,7 +25,7 @@ pub mod qmp;
 mod screen;
 mod source;
 mod supervisor;
-mod tail;
+pub mod tail;
 mod topology;
 mod tpm;
 

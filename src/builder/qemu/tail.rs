@@ -70,7 +70,8 @@ impl Tail {
         self.take(&bytes)
     }
 
-    fn take(&mut self, bytes: &[u8]) -> Vec<String> {
+    /// Takes the next bytes, and returns what is new as `poll` does.
+    pub fn take(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut new = Vec::new();
         for &byte in bytes {
             if byte == b'\n' {

@@ -8,7 +8,7 @@ mod download;
 pub mod keys;
 mod method;
 mod options;
-mod scp;
+pub(crate) mod scp;
 mod session;
 mod sftp;
 mod sftp_tree;

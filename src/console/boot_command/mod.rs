@@ -1,13 +1,13 @@
 //! `boot_command`: what is typed into a machine that starts, and what is waited for in between.
 
-mod grammar;
-mod layout;
-mod layouts;
+pub(crate) mod grammar;
+pub(crate) mod layout;
+pub(crate) mod layouts;
 mod names;
 mod options;
 mod run;
 mod step;
-mod strokes;
+pub(crate) mod strokes;
 mod typist;
 
 pub use options::BootOptions;

@@ -2,7 +2,7 @@
 
 mod error;
 mod expectation;
-mod serial;
+pub mod serial;
 mod wait;
 
 pub use expectation::{ExpectOptions, Expectation, Expected, Place, ScreenOrSerial};

@@ -1,6 +1,6 @@
 //! Downloads: streamed to the cache, hashed on the way, kept only if they are what they should be.
 
-mod content_range;
+pub(crate) mod content_range;
 mod expected;
 mod part;
 mod place;

@@ -83,7 +83,8 @@ impl Floppy {
         Ok(())
     }
 
-    fn image(&self) -> Result<Vec<u8>> {
+    /// Returns the image. Blocking.
+    pub(crate) fn image(&self) -> Result<Vec<u8>> {
         let mut data = Data::default();
         let mut root = entry::label(&self.label);
         root.extend(self.root.write(0, &mut data)?);

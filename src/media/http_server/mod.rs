@@ -7,7 +7,7 @@ mod files;
 mod listing;
 mod options;
 pub mod range;
-mod request;
+pub mod request;
 mod server;
 mod site;
 

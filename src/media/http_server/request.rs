@@ -10,7 +10,7 @@ use crate::engine::Value;
 
 /// Returns the decoded path without a slash at the front, as names; a folder's ends with an empty name. None when it
 /// leads outside or is not text.
-pub(super) fn names(path: &str) -> Option<Vec<String>> {
+pub(crate) fn names(path: &str) -> Option<Vec<String>> {
     let decoded = percent_decode_str(path).decode_utf8().ok()?;
     let mut names: Vec<String> = Vec::new();
     let mut is_folder = true;

@@ -38,7 +38,8 @@ impl Volume {
         self.contents.iter().map(|content| Ok(place_of(content)?.size)).sum()
     }
 
-    fn write_to(&self, out: &mut impl Write, name: &Path, cancel: &Cancel, counter: &Counter) -> Result<()> {
+    /// Writes the image; `name` is what it is called in errors.
+    pub(crate) fn write_to(&self, out: &mut impl Write, name: &Path, cancel: &Cancel, counter: &Counter) -> Result<()> {
         let files = self.contents.iter().map(place_of).collect::<Result<Vec<_>>>()?;
         let layout = Layout::of(self, files)?;
         let failed = |e| io_error("write", name, e);

@@ -7,7 +7,7 @@
 
 /// A line of the source's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Message {
+pub(crate) enum Message {
     Times {
         modified: u64,
     },
@@ -32,7 +32,7 @@ pub(super) const LONGEST_LINE: usize = 8 << 10;
 
 impl Message {
     /// Reads a line, which comes without its newline. Names that lead elsewhere are refused here.
-    pub(super) fn parse(line: &[u8]) -> Result<Message, String> {
+    pub(crate) fn parse(line: &[u8]) -> Result<Message, String> {
         let shown = || String::from_utf8_lossy(line).chars().take(80).collect::<String>();
         let bad = || format!("it sent {:?}, which is no message of the scp protocol", shown());
         let (kind, rest) = line.split_first().ok_or_else(bad)?;
@@ -73,7 +73,7 @@ impl Message {
     }
 
     /// Returns the line with its newline. A name must not hold one.
-    pub(super) fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         match self {
             Message::Times { modified } => format!("T{modified} 0 {modified} 0\n"),
             Message::File { mode, size, name } => format!("C{mode:04o} {size} {name}\n"),

@@ -1,6 +1,6 @@
 //! The protocol of rcp and the old scp, for servers that have nothing else.
 
 mod link;
-mod message;
+pub(crate) mod message;
 mod receive;
 mod send;
