@@ -15,7 +15,7 @@ local rimg = {}
 --- or for a kernel's command line `{{ .EncodedSSHPublicKey }}`, in `boot_command`, in what is served or on the media, or in
 --- `user_data`. Its `ssh_timeout` is `"1h"` unless given, and no refusal is final before. Firmware tries the disk first and
 --- the medium while the disk is empty; the installer must end with a reboot, not by powering off.
----@class rimg.QemuOptions : rimg.QemuTopology, rimg.QemuDisks, rimg.QemuFirmware, rimg.QemuDisplay, rimg.QemuNetwork, rimg.IsoOptions, rimg.BootOptions, rimg.HttpServerOptions, rimg.CdOptions, rimg.FloppyOptions, rimg.SshOptions
+---@class rimg.QemuOptions : rimg.QemuTopology, rimg.QemuDisks, rimg.QemuFirmware, rimg.QemuDisplay, rimg.QemuNetwork, rimg.IsoOptions, rimg.BootOptions, rimg.HttpServerOptions, rimg.CdOptions, rimg.FloppyOptions, rimg.SshOptions, rimg.TemporaryKeyOptions
 ---@field source_image (string|rimg.Artifact)? The disk image to start from: a path (relative to the script), a URL of `http`, `https` or `s3`, or what another build left. Any format that qemu-img reads. Required, unless `iso_url` gives the medium of an installer: then the disk starts empty. With both, the image is booted and the medium is in the CD drive.
 ---@field disk_image boolean? Whether `iso_url` is a disk image to start from, as in Packer. Default `false`.
 ---@field source_checksum string? What the image must be: `sha256:…`, `file:URL` of a checksum file, or `none`. Required for a URL.

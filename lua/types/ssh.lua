@@ -1,17 +1,85 @@
 ---@meta
 
---- How to reach a machine over SSH; these options stand in the table of its builder.
----@class rimg.SshOptions
+--- How to reach a machine over SSH; these options stand in the table of its builder. What Packer has under the same name
+--- is compared in docs/ssh.md.
+---@class rimg.SshOptions : rimg.SshHostKeyOptions, rimg.SshAlgorithmOptions, rimg.SshBastionOptions, rimg.SshProxyOptions, rimg.SshTunnelOptions
 ---@field ssh_host string? Host name or address; builders that make the machine know it themselves.
 ---@field ssh_port integer? TCP port on the machine. Default 22.
 ---@field ssh_username string? The user to log in as.
 ---@field ssh_password string? The password, also given to every hidden prompt of keyboard-interactive authentication.
----@field ssh_private_key_file string? A private key: OpenSSH or PEM; `~/` and paths relative to the script are understood.
+---@field ssh_private_key_file string? A private key: OpenSSH, PEM (PKCS#1, PKCS#8, EC) or PuTTY; `~/` and paths relative to the script are understood.
 ---@field ssh_private_key_passphrase string? What unlocks the private key.
+---@field ssh_certificate_file string? An OpenSSH certificate for the private key, `id_ed25519-cert.pub`.
 ---@field ssh_agent_auth boolean? Whether the keys of the running SSH agent (`SSH_AUTH_SOCK`) are tried. Default `false`.
+---@field ssh_disable_agent_forwarding boolean? Whether the agent is kept from the machine. Default `true`, unlike Packer's. With `false` commands on the machine can use the agent's keys, and so can whoever is root there.
 ---@field ssh_keyboard_interactive boolean? Whether the password is also tried by keyboard-interactive. Default `true`.
+---@field ssh_pty boolean? Whether commands get a terminal, which some sudo rules want. Their standard error then comes with their standard output. Default `false`.
+---@field ssh_use_config (boolean|string)? `true` lets `~/.ssh/config` say what the script does not, a path another such file. Default `false`. See docs/ssh.md for what of it is understood.
 ---@field ssh_timeout rimg.Duration? How long to wait until the machine can be logged in to. Default `"5m"`.
+---@field pause_before_connecting rimg.Duration? How long to leave the machine alone when it takes logins for the first time; the connection is then made anew. For machines that restart their SSH server while they boot.
 ---@field ssh_handshake_attempts integer? How often the server may refuse the credentials before that is final. Default 3; on a machine that is still booting, as often as two minutes allow.
 ---@field ssh_connect_timeout rimg.Duration? How long one TCP connection may take to come about. Default `"10s"`.
----@field ssh_keep_alive_interval rimg.Duration? How often a silent server is asked for a sign of life; 0 turns it off. Default `"5s"`.
+---@field ssh_handshake_timeout rimg.Duration? How long a server that has said its name may take for keys, for the login, and to open a channel. Default `"60s"`.
+---@field ssh_keep_alive_interval rimg.Duration? How often a silent server is asked for a sign of life; 0 turns it off. Twelve that stay unanswered end the connection. Default `"5s"`.
+---@field ssh_read_write_timeout rimg.Duration? How long nothing at all may be heard from the server before the connection is given up; answers to keep-alives count. Default: keep-alives alone decide.
 ---@field ssh_file_transfer_method ("sftp"|"scp")? By which protocol files travel. Default: the fastest that the machine has: SFTP, a shell's `cat`, or scp. Folders travel as tar streams where the machine has a shell and tar.
+
+--- What is known of the machine's host key beforehand. Without it, the first key seen is pinned for the machine's life.
+---@class rimg.SshHostKeyOptions
+---@field ssh_host_key string? The host key: its fingerprint as `ssh-keygen -l` shows it, `SHA256:…`, or the public key, `ssh-ed25519 AAAA…`.
+---@field ssh_known_hosts_file string? A `known_hosts` file that has the machine's host key.
+
+--- Which algorithms are offered to the server. A list replaces the default one, most wanted first; a wrong name is an
+--- error that lists the right ones.
+---@class rimg.SshAlgorithmOptions
+---@field ssh_ciphers string[]? Ciphers, `{ "aes128-gcm@openssh.com" }`.
+---@field ssh_key_exchange_algorithms string[]? Key exchanges, `{ "curve25519-sha256" }`.
+---@field ssh_macs string[]? Message authentication codes, `{ "hmac-sha2-256-etm@openssh.com" }`.
+---@field ssh_host_key_algorithms string[]? Kinds of host keys, `{ "ssh-ed25519" }`; `ssh-rsa` also allows SHA-1 signatures of RSA keys of ours.
+---@field ssh_legacy boolean? Whether algorithms that are no longer safe (SHA-1, CBC, 3DES) are offered too, after all others: for servers of the time before 2016. Default `false`.
+
+--- Hosts to go through on the way to the machine. Each host's key is pinned like the machine's.
+---@class rimg.SshBastionOptions
+---@field ssh_bastion_host string? A host to go through: its name or address.
+---@field ssh_bastion_port integer? Its TCP port. Default 22.
+---@field ssh_bastion_username string? The user there. Default: `ssh_username`.
+---@field ssh_bastion_password string? The user's password there.
+---@field ssh_bastion_private_key_file string? The private key for it. Default, without any credentials of its own: `ssh_private_key_file` and the agent.
+---@field ssh_bastion_private_key_passphrase string? What unlocks that key.
+---@field ssh_bastion_certificate_file string? The certificate of that key.
+---@field ssh_bastion_agent_auth boolean? Whether the agent's keys are tried there. Default `false`.
+---@field ssh_bastion_interactive boolean? Whether the password is also tried by keyboard-interactive there. Default `true`.
+---@field ssh_bastion_host_key string? Its host key, written as in `ssh_host_key`.
+---@field ssh_bastions rimg.SshBastion[]? Several hosts to go through, in their order, in place of the `ssh_bastion_…` options.
+
+--- One host to go through, an entry of `ssh_bastions`.
+---@class rimg.SshBastion
+---@field host string Its name or address.
+---@field port integer? Its TCP port. Default 22.
+---@field username string? The user there. Default: `ssh_username`.
+---@field password string? The user's password there.
+---@field private_key_file string? The private key for it. Default, without any credentials of its own: `ssh_private_key_file` and the agent.
+---@field private_key_passphrase string? What unlocks that key.
+---@field certificate_file string? The certificate of that key.
+---@field agent_auth boolean? Whether the agent's keys are tried there. Default `false`.
+---@field interactive boolean? Whether the password is also tried by keyboard-interactive there. Default `true`.
+---@field host_key string? Its host key, written as in `ssh_host_key`.
+
+--- The proxy that leads to the machine, or to the first bastion.
+---@class rimg.SshProxyOptions
+---@field ssh_proxy_host string? The proxy's name or address. It is the proxy that resolves the names of machines.
+---@field ssh_proxy_port integer? Its TCP port. Default 1080, and 8080 for `http`.
+---@field ssh_proxy_username string? The user, where the proxy wants one.
+---@field ssh_proxy_password string? The user's password.
+---@field ssh_proxy_type ("socks5"|"http")? What it speaks: SOCKS5, or HTTP CONNECT. Default `socks5`.
+
+--- Ports that are carried over the connection while it lives, and again after a reconnect.
+---@class rimg.SshTunnelOptions
+---@field ssh_local_tunnels string[]? Ports of this host that lead to what the machine reaches, as in `ssh -L`: `{ "8080:localhost:80" }`.
+---@field ssh_remote_tunnels string[]? Ports of the machine that lead to what this host reaches, as in `ssh -R`: `{ "3128:proxy.example.org:3128" }`.
+
+--- The key pair that is made for a machine when the script gives nothing to log in with.
+---@class rimg.TemporaryKeyOptions
+---@field temporary_key_pair_type ("ed25519"|"ecdsa"|"rsa")? The kind of key. Default `ed25519`.
+---@field temporary_key_pair_bits integer? Its bits: 2048 to 8192 for rsa (default 3072); 256, 384 or 521 for ecdsa (default 256).
+---@field ssh_clear_authorized_keys boolean? Whether the temporary key is taken out of the machine's `authorized_keys`, and root's, before it is shut down. Default `true`.

@@ -16,9 +16,9 @@ use crate::support::ssh_stub::{Asks, PASSWORD, Stub};
 use crate::support::sshd::{Sshd, free_port, keygen, program};
 
 #[derive(Default)]
-struct Captured {
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
+pub struct Captured {
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
 }
 
 impl OutputSink for Captured {
@@ -47,14 +47,14 @@ pub async fn run(ssh: &dyn Communicator, line: &str) -> (ExitStatus, String, Str
     exec(ssh, &Command::shell(line)).await
 }
 
-async fn exec(ssh: &dyn Communicator, command: &Command) -> (ExitStatus, String, String) {
+pub async fn exec(ssh: &dyn Communicator, command: &Command) -> (ExitStatus, String, String) {
     let mut out = Captured::default();
     let status = ssh.exec(command, &mut out).await.unwrap();
     (status, String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap())
 }
 
 /// What `connect` or `wait` failed with.
-fn failure(result: rimg::error::Result<Arc<dyn Communicator>>) -> Error {
+pub fn failure(result: rimg::error::Result<Arc<dyn Communicator>>) -> Error {
     match result {
         Ok(_) => panic!("connected"),
         Err(error) => error,

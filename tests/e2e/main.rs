@@ -27,6 +27,8 @@ mod qemu;
 mod qemu_hardware;
 mod quickstart;
 mod script_errors;
+mod ssh_connect;
+mod ssh_login;
 mod support;
 mod transfer;
 mod typing;

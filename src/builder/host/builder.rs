@@ -18,13 +18,13 @@ pub const ENTRY: Entry = Entry {
     class: "rimg.HostOptions",
     fields: || {
         static FIELDS: LazyLock<Vec<&'static str>> =
-            LazyLock::new(|| [fields::<HostOptions>(), fields::<SshOptions>()].concat());
+            LazyLock::new(|| [fields::<HostOptions>(), &SshOptions::names()].concat());
         &FIELDS
     },
     boot_options: None,
     decode: |value| {
         let mut table = OptionTable::new("rimg.host", value)?;
-        Ok(Arc::new(HostBuilder { ssh: table.take()?, options: table.rest()? }))
+        Ok(Arc::new(HostBuilder { ssh: SshOptions::take(&mut table)?, options: table.rest()? }))
     },
 };
 

@@ -24,6 +24,7 @@ use super::supervisor::{self, Shared};
 use super::tail::Tail;
 use super::topology::Topology;
 use crate::communicator::ssh::SshOptions;
+use crate::communicator::ssh::keys::TemporaryKeyOptions;
 use crate::console::BootOptions;
 use crate::engine::options::{OptionError, OptionTable, fields};
 use crate::engine::{Artifact, BuildCx, Builder, CaptureSpec, Health, Machine, Value};
@@ -39,6 +40,7 @@ pub struct QemuBuilder {
     pub cd: CdOptions,
     pub floppy: FloppyOptions,
     pub ssh: SshOptions,
+    pub temporary_key: TemporaryKeyOptions,
     /// Whether a temporary key can reach the guest through what it is given.
     pub can_pass_key: bool,
 }
@@ -60,7 +62,8 @@ pub fn decode(value: Value) -> Result<Arc<dyn Builder>> {
         http: table.take()?,
         cd: table.take()?,
         floppy: table.take()?,
-        ssh: table.take()?,
+        ssh: SshOptions::take(&mut table)?,
+        temporary_key: table.take()?,
         can_pass_key,
         options: Hardware {
             topology: table.take()?,
@@ -88,7 +91,8 @@ pub fn field_names() -> &'static [&'static str] {
             fields::<HttpServerOptions>(),
             fields::<CdOptions>(),
             fields::<FloppyOptions>(),
-            fields::<SshOptions>(),
+            &SshOptions::names(),
+            fields::<TemporaryKeyOptions>(),
         ]
         .concat()
     });

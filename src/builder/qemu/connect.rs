@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use super::builder::QemuBuilder;
 use super::cloud_init::{self, Plant};
 use super::network;
-use crate::communicator::ssh::keys::HostKeyPair;
-use crate::communicator::ssh::{self, SshOptions, Target, TemporaryKey};
+use crate::communicator::ssh::keys::{HostKeyPair, TemporaryKeyOptions, clear_authorized_keys};
+use crate::communicator::ssh::{self, SshOptions, Target, TemporaryKey, UseConfig};
 use crate::engine::placeholders::Placeholders;
-use crate::engine::{BuildCx, Command, Communicator, OutputSink, Seconds};
+use crate::engine::{BuildCx, Communicator, Seconds};
 use crate::error::{Error, Kind, Result};
 use crate::media::seed::Seed;
 use crate::ui::event::Unit;
@@ -21,9 +21,6 @@ const DEFAULT_USER: &str = "rimg";
 /// How long an installation may take when nobody says: it is watched, so waiting in vain is rare.
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Removing the temporary key may not hold up a shutdown.
-const TAKE_BACK_LIMIT: Duration = Duration::from_secs(10);
-
 /// What is needed to log in to one machine.
 pub struct Login {
     target: Target,
@@ -32,6 +29,8 @@ pub struct Login {
     planted: Option<String>,
     /// Whether the guest's address has to be found out.
     sought: bool,
+    /// Whether the planted key is removed in the end.
+    clears: bool,
 }
 
 /// Tells whether commands reach the machine.
@@ -41,7 +40,10 @@ fn has_communicator(builder: &QemuBuilder) -> bool {
 
 /// Tells whether the script says how to log in.
 fn has_credentials(options: &SshOptions) -> bool {
-    options.ssh_password.is_some() || options.ssh_private_key_file.is_some() || options.ssh_agent_auth
+    options.ssh_password.is_some()
+        || options.ssh_private_key_file.is_some()
+        || options.ssh_agent_auth
+        || options.ssh_use_config != UseConfig::No
 }
 
 /// Returns the SSH options with the user filled in that a planted key is for.
@@ -71,7 +73,9 @@ pub fn validate(builder: &QemuBuilder, cx: &BuildCx) -> Result<Vec<String>> {
     if !has_communicator(builder) {
         return Ok(Vec::new());
     }
+    builder.temporary_key.kind()?;
     completed(builder).validate(cx)?;
+    reachable(builder)?;
     if !has_credentials(&builder.ssh) && builder.installs() && !builder.can_pass_key {
         return Err(Error::new(Kind::Option, "no way to log in to what is installed: no credentials are given")
             .hint("give `ssh_password` or `ssh_private_key_file`, matching what the installer is told to set up")
@@ -79,12 +83,44 @@ pub fn validate(builder: &QemuBuilder, cx: &BuildCx) -> Result<Vec<String>> {
                 "or let it install a temporary key: `{{ .SSHPublicKey }}` in http_content, cd_content or user_data",
             ));
     }
-    Ok(match &builder.ssh.ssh_host {
-        Some(_) if builder.options.network.forwards() => {
-            vec!["ssh_host is not used: the machine is reached through a port of 127.0.0.1".into()]
-        }
-        _ => Vec::new(),
-    })
+    let mut warnings = if has_credentials(&builder.ssh) { unused(&builder.temporary_key) } else { Vec::new() };
+    if builder.ssh.ssh_host.is_some() && builder.options.network.forwards() {
+        warnings.push("ssh_host is not used: the machine is reached through a port of 127.0.0.1".into());
+    }
+    Ok(warnings)
+}
+
+/// Refuses a way to the machine where none is gone.
+fn reachable(builder: &QemuBuilder) -> Result<()> {
+    let options = &builder.ssh;
+    if !builder.options.network.forwards() {
+        return Ok(());
+    }
+    let bastions = &options.bastions;
+    let ways = [
+        ("ssh_use_config", options.ssh_use_config != UseConfig::No),
+        ("ssh_bastion_host", bastions.ssh_bastion_host.is_some()),
+        ("ssh_bastions", bastions.ssh_bastions.as_ref().is_some_and(|list| !list.is_empty())),
+        ("ssh_proxy_host", options.proxy.ssh_proxy_host.is_some()),
+    ];
+    let Some((option, _)) = ways.iter().find(|(_, given)| *given) else { return Ok(()) };
+    let message =
+        format!("option `{option}`: the machine is reached through a port of 127.0.0.1, with nothing in between");
+    Err(Error::new(Kind::Option, message)
+        .field("option", *option)
+        .hint("`net_bridge` gives the machine an address of its own on a network of this host's"))
+}
+
+fn unused(options: &TemporaryKeyOptions) -> Vec<String> {
+    [
+        ("temporary_key_pair_type", options.temporary_key_pair_type.is_some()),
+        ("temporary_key_pair_bits", options.temporary_key_pair_bits.is_some()),
+        ("ssh_clear_authorized_keys", options.ssh_clear_authorized_keys.is_some()),
+    ]
+    .iter()
+    .filter(|(_, given)| *given)
+    .map(|(option, _)| format!("{option} is not used: with the credentials given, no temporary key is made"))
+    .collect()
 }
 
 /// Prepares the login of one machine; with it comes the temporary key, where one is needed.
@@ -98,12 +134,13 @@ pub async fn login(builder: &QemuBuilder, cx: &BuildCx) -> Result<(Option<Login>
     let target = if builder.installs() { target.installing() } else { target.booting() };
     // A guest on a bridge has an address that nobody chose.
     let sought = builder.options.network.net_bridge.is_some() && ssh.ssh_host.is_none();
-    let mut login = Login { target, timeout: ssh.timeout(), planted: None, sought };
+    let mut login =
+        Login { target, timeout: ssh.timeout(), planted: None, sought, clears: builder.temporary_key.clears() };
     if has_credentials(&builder.ssh) {
         return Ok((Some(login), None));
     }
     let comment = format!("rimg-temporary-{}", uuid::Uuid::new_v4().simple());
-    let key = TemporaryKey::generate(&comment)?;
+    let key = TemporaryKey::generate_kind(builder.temporary_key.kind()?, &comment).await?;
     if builder.installs() {
         login.use_key(&key, comment);
     }
@@ -194,21 +231,10 @@ impl Login {
         })
     }
 
-    /// Removes the temporary key from the guest, so that the image does not keep it. Only tidying: whoever finds the
-    /// key in an image has nothing that fits it.
+    /// Removes the temporary key from the guest, so that the image does not keep it.
     pub async fn take_back(&self, communicator: &dyn Communicator) {
-        let Some(comment) = &self.planted else { return };
-        let file = "\"$HOME/.ssh/authorized_keys\"";
-        let command = Command::shell(format!("test ! -f {file} || sed -i '/{comment}/d' {file}"));
-        let mut nowhere = Nowhere;
-        let removed = tokio::time::timeout(TAKE_BACK_LIMIT, communicator.exec(&command, &mut nowhere)).await;
-        tracing::debug!(?removed, "the temporary key was taken back");
+        if let Some(comment) = self.planted.as_ref().filter(|_| self.clears) {
+            clear_authorized_keys(communicator, comment).await;
+        }
     }
-}
-
-struct Nowhere;
-
-impl OutputSink for Nowhere {
-    fn stdout(&mut self, _: &[u8]) {}
-    fn stderr(&mut self, _: &[u8]) {}
 }

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::super::pipe::Piece;
+use super::pty::Setting;
 use super::session::SshCommunicator;
 use crate::engine::{ExitStatus, OutputSink};
 use crate::error::{Error, Kind, Result};
@@ -21,6 +22,8 @@ const LINGER: Duration = Duration::from_secs(2);
 /// A command's standard input.
 pub(super) enum Input {
     Bytes(Bytes),
+    /// Bytes for a terminal, the end of input among them: closing a terminal would end the command.
+    Typed(Bytes),
     /// Pieces from a blocking producer, whose result decides whether the end of them is the end of the input.
     Pipe {
         pieces: mpsc::Receiver<Bytes>,
@@ -147,10 +150,22 @@ impl Drop for Closing {
 }
 
 impl SshCommunicator {
-    /// Runs a shell line to its end.
+    /// Runs a shell line of our own to its end.
     pub(super) async fn run(&self, line: String, input: Input, output: &mut Output<'_>) -> Result<ExitStatus> {
+        self.run_in(Setting::default(), line, input, output).await
+    }
+
+    /// Runs a shell line to its end, with a terminal or the agent where the setting says so.
+    pub(super) async fn run_in(
+        &self,
+        setting: Setting,
+        line: String,
+        input: Input,
+        output: &mut Output<'_>,
+    ) -> Result<ExitStatus> {
         let (_permit, channel) = self.open_channel().await?;
         let (mut read, write) = channel.split();
+        self.set_up(setting, &mut read, &write).await?;
         write.exec(true, line).await.map_err(|e| self.lost(e))?;
         let closing = Closing(Some(write));
         let Some(write) = closing.0.as_ref() else { return Err(self.gone()) };
@@ -173,6 +188,10 @@ impl SshCommunicator {
     /// left to the receiving side, which knows more.
     async fn send(&self, write: &ChannelWriteHalf<Msg>, input: Input) -> Error {
         let sent = match input {
+            Input::Typed(bytes) => {
+                let _ = write.data_bytes(bytes).await;
+                return std::future::pending().await;
+            }
             Input::Bytes(bytes) => write.data_bytes(bytes).await,
             Input::Pipe { mut pieces, producer, counter } => {
                 let mut sent = Ok(());

@@ -1,23 +1,40 @@
 //! SSH: one connection that carries all of a machine's commands and files.
 
+mod algorithms;
 mod attempt;
 mod auth;
+mod bastion;
 mod channel;
+mod config;
 mod content;
 mod download;
+mod failure;
+mod host_key;
 pub mod keys;
 mod method;
 mod options;
+mod pem;
+mod plan;
+mod proxy;
+mod pty;
+mod route;
 pub(crate) mod scp;
 mod session;
 mod sftp;
 mod sftp_tree;
 mod target;
+mod temporary;
+mod tunnel;
 mod upload;
 mod wait;
 
+pub use algorithms::AlgorithmOptions;
+pub use bastion::{Bastion, BastionOptions};
+pub use host_key::HostKeyOptions;
 pub use keys::TemporaryKey;
 pub use method::FileTransferMethod;
-pub use options::SshOptions;
+pub use options::{SshOptions, UseConfig};
+pub use proxy::{ProxyOptions, ProxyType};
 pub use target::{Credentials, Target};
+pub use tunnel::TunnelOptions;
 pub use wait::{connect, wait};

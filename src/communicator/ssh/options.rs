@@ -1,12 +1,19 @@
 //! The `ssh_…` options that every builder shares.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
+use super::algorithms::AlgorithmOptions;
+use super::bastion::BastionOptions;
+use super::host_key::HostKeyOptions;
 use super::method::FileTransferMethod;
+use super::plan::Plan;
+use super::proxy::ProxyOptions;
+use super::tunnel::TunnelOptions;
+use crate::engine::options::{OptionTable, fields};
 use crate::engine::{BuildCx, Seconds};
 use crate::error::{Error, Kind, Result};
 
@@ -22,26 +29,88 @@ pub struct SshOptions {
     pub ssh_username: Option<String>,
     /// The password, also given to every hidden prompt of keyboard-interactive authentication.
     pub ssh_password: Option<String>,
-    /// A private key: OpenSSH or PEM; `~/` and paths relative to the script are understood.
+    /// A private key: OpenSSH, PEM or PuTTY; `~/` and paths relative to the script are understood.
     pub ssh_private_key_file: Option<PathBuf>,
     /// What unlocks the private key.
     pub ssh_private_key_passphrase: Option<String>,
+    /// An OpenSSH certificate for the private key, `id_ed25519-cert.pub`.
+    pub ssh_certificate_file: Option<PathBuf>,
     /// Whether the keys of the running SSH agent (`SSH_AUTH_SOCK`) are tried; default false.
     pub ssh_agent_auth: bool,
+    /// Whether the agent is kept from the machine; default true. With `false` commands on the machine can use the
+    /// agent's keys, and so can whoever is root there.
+    pub ssh_disable_agent_forwarding: Option<bool>,
     /// Whether the password is also tried by keyboard-interactive; default true.
     pub ssh_keyboard_interactive: Option<bool>,
+    /// Whether commands get a terminal; their standard error then comes with their output. Default false.
+    pub ssh_pty: bool,
+    /// Whether `~/.ssh/config`, or the file named, says what the script does not; default false.
+    pub ssh_use_config: UseConfig,
     /// How long to wait until the machine can be logged in to; default 5 minutes.
     pub ssh_timeout: Option<Seconds>,
+    /// How long to leave the machine alone when it takes logins for the first time; the connection is then made anew.
+    pub pause_before_connecting: Option<Seconds>,
     /// How often the server may refuse the credentials before that is final; default 3, and on a machine that is
     /// still booting as often as two minutes allow.
     pub ssh_handshake_attempts: Option<u32>,
     /// How long one TCP connection may take to come about; default 10 seconds.
     pub ssh_connect_timeout: Option<Seconds>,
-    /// How often a silent server is asked for a sign of life; default 5 seconds, 0 turns it off.
+    /// How long a server that has said its name may take for keys, for the login, and to open a channel; default 60
+    /// seconds.
+    pub ssh_handshake_timeout: Option<Seconds>,
+    /// How often a silent server is asked for a sign of life; default 5 seconds, 0 turns it off. Twelve that stay
+    /// unanswered end the connection.
     pub ssh_keep_alive_interval: Option<Seconds>,
     /// By which protocol files travel, `sftp` or `scp`; by default the fastest that the machine has: SFTP, a shell's
     /// `cat`, or scp. Folders travel as tar streams where the machine has a shell and tar.
     pub ssh_file_transfer_method: Option<FileTransferMethod>,
+    /// How long nothing at all may be heard from the server before the connection is given up; answers to keep-alives
+    /// count. Default: keep-alives alone decide.
+    pub ssh_read_write_timeout: Option<Seconds>,
+    /// What is known of the host key.
+    #[serde(skip)]
+    pub host_key: HostKeyOptions,
+    /// Which algorithms are offered.
+    #[serde(skip)]
+    pub algorithms: AlgorithmOptions,
+    /// Hosts to go through.
+    #[serde(skip)]
+    pub bastions: BastionOptions,
+    /// The proxy to go through.
+    #[serde(skip)]
+    pub proxy: ProxyOptions,
+    /// Ports that are carried to and fro.
+    #[serde(skip)]
+    pub tunnels: TunnelOptions,
+}
+
+/// Whether an SSH client's configuration file is used.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum UseConfig {
+    #[default]
+    No,
+    /// `~/.ssh/config`.
+    Users,
+    File(PathBuf),
+}
+
+impl<'de> Deserialize<'de> for UseConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<UseConfig, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = UseConfig;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, or the path of a file like ~/.ssh/config")
+            }
+            fn visit_bool<E>(self, yes: bool) -> std::result::Result<UseConfig, E> {
+                Ok(if yes { UseConfig::Users } else { UseConfig::No })
+            }
+            fn visit_str<E>(self, path: &str) -> std::result::Result<UseConfig, E> {
+                Ok(UseConfig::File(path.into()))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
 }
 
 impl fmt::Debug for SshOptions {
@@ -58,6 +127,31 @@ impl fmt::Debug for SshOptions {
 }
 
 impl SshOptions {
+    /// Decodes the options of this struct and of its groups out of a builder's table.
+    pub fn take(table: &mut OptionTable<'_>) -> Result<SshOptions> {
+        Ok(SshOptions {
+            host_key: table.take()?,
+            algorithms: table.take()?,
+            bastions: table.take()?,
+            proxy: table.take()?,
+            tunnels: table.take()?,
+            ..table.take()?
+        })
+    }
+
+    /// Lists the options of this struct and of its groups.
+    pub fn names() -> Vec<&'static str> {
+        [
+            fields::<SshOptions>(),
+            fields::<HostKeyOptions>(),
+            fields::<AlgorithmOptions>(),
+            fields::<BastionOptions>(),
+            fields::<ProxyOptions>(),
+            fields::<TunnelOptions>(),
+        ]
+        .concat()
+    }
+
     /// Returns the port, 22 by default.
     pub fn port(&self) -> u16 {
         self.ssh_port.unwrap_or(22)
@@ -68,49 +162,24 @@ impl SshOptions {
         self.ssh_timeout.map_or(Duration::from_secs(300), |s| s.0)
     }
 
-    /// Returns the private key's absolute path: `~/` is the home folder, anything else relative starts at the script.
-    pub fn private_key_path(&self, cx: &BuildCx) -> Option<PathBuf> {
-        let path = self.ssh_private_key_file.as_ref()?;
-        if let Ok(below_home) = path.strip_prefix("~")
-            && let Ok(home) = etcetera::home_dir()
-        {
-            return Some(home.join(below_home));
-        }
-        Some(cx.settings.resolve(path))
-    }
-
     /// Checks what can be known without connecting, and registers the passwords as secrets.
     pub fn validate(&self, cx: &BuildCx) -> Result<()> {
-        for secret in [&self.ssh_password, &self.ssh_private_key_passphrase].into_iter().flatten() {
-            cx.ui.secrets().add(secret);
-        }
-        if self.ssh_username.as_deref().unwrap_or_default().is_empty() {
-            return Err(option_error("ssh_username", "is required: the user to log in as")
-                .hint("images have their own: `debian` and `ubuntu` on cloud images, `vagrant` on boxes, or `root`"));
-        }
-        if self.ssh_port == Some(0) {
-            return Err(option_error("ssh_port", "expected a port from 1 to 65535, found 0"));
-        }
-        if let Some(path) = self.private_key_path(cx) {
-            let meta = std::fs::metadata(&path).map_err(|e| {
-                option_error("ssh_private_key_file", format!("cannot read {}", path.display()))
-                    .hint("make one with `ssh-keygen -t ed25519`, or correct the path")
-                    .caused_by(e)
-            })?;
-            if !meta.is_file() {
-                return Err(option_error("ssh_private_key_file", format!("{} is not a file", path.display())));
-            }
-        } else if self.ssh_private_key_passphrase.is_some() {
-            return Err(option_error("ssh_private_key_passphrase", "is given without ssh_private_key_file"));
-        }
-        if self.ssh_agent_auth && std::env::var_os("SSH_AUTH_SOCK").is_none_or(|v| v.is_empty()) {
-            return Err(option_error("ssh_agent_auth", "is set, but SSH_AUTH_SOCK is not: no agent runs here")
-                .hint("start one with: eval \"$(ssh-agent)\" && ssh-add"));
-        }
-        Ok(())
+        let host = self.ssh_host.as_deref().unwrap_or("127.0.0.1");
+        Plan::new(self, host, self.port(), cx)?.inspect(!cx.settings.is_live())
     }
 }
 
-fn option_error(name: &'static str, message: impl fmt::Display) -> Error {
+/// Returns a path's absolute form: `~/` is the home folder, anything else relative starts at the script.
+pub(super) fn path_of(path: &Path, cx: &BuildCx) -> PathBuf {
+    if let Ok(below_home) = path.strip_prefix("~")
+        && let Ok(home) = etcetera::home_dir()
+    {
+        return home.join(below_home);
+    }
+    cx.settings.resolve(path)
+}
+
+pub(super) fn option_error(name: impl Into<String>, message: impl fmt::Display) -> Error {
+    let name = name.into();
     Error::new(Kind::Option, format!("option `{name}`: {message}")).field("option", name)
 }

@@ -1,5 +1,6 @@
 //! A live connection and what it can do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -7,11 +8,14 @@ use bytes::Bytes;
 use russh::client::{Handle, Msg};
 use russh::{Channel, ChannelOpenFailure, Disconnect};
 use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::Client;
 use super::channel::{Input, Output};
 use super::method::FileTransferMethod;
+use super::pty::Setting;
+use super::route::{Link, Route};
 use super::sftp;
 use super::target::Target;
 use crate::engine::{Command, Communicator, ExitStatus, FileMeta, Line, OutputSink, Sink, Source, quote};
@@ -26,7 +30,7 @@ const REOPEN: (u32, Duration) = (40, Duration::from_millis(25));
 
 /// One SSH connection.
 pub(super) struct SshCommunicator {
-    handle: Handle<Client>,
+    handle: Arc<Handle<Client>>,
     /// Cancelled when the connection is gone.
     token: CancellationToken,
     channels: Semaphore,
@@ -36,18 +40,37 @@ pub(super) struct SshCommunicator {
     /// Whether commands are run by a shell, once that was asked.
     pub(super) shell: OnceCell<bool>,
     address: String,
+    /// What commands are given beside their input.
+    setting: Setting,
+    /// Whether the server let a command use the agent.
+    pub(super) agent_granted: Mutex<bool>,
+    /// How long the server may take to open a channel.
+    pub(super) limit: Duration,
+    /// What carries the local tunnels.
+    tunnels: std::sync::Mutex<JoinSet<()>>,
+    /// The hosts on the way, whose connections end after this one.
+    _route: Route,
 }
 
 impl SshCommunicator {
-    pub(super) fn new(handle: Handle<Client>, token: CancellationToken, target: &Target) -> SshCommunicator {
+    /// Takes a connection into use, with those that it goes through.
+    pub(super) fn new(link: Link, route: Route, target: &Target) -> SshCommunicator {
+        let handle = Arc::new(link.handle);
+        let mut tunnels = JoinSet::new();
+        target.tunnels.carry(&handle, &link.gone, &mut tunnels);
         SshCommunicator {
             handle,
-            token,
+            token: link.gone,
             channels: Semaphore::new(CHANNELS),
             sftp: Mutex::default(),
             method: target.file_transfer_method,
             shell: OnceCell::new(),
             address: target.address(),
+            setting: Setting { pty: target.pty, agent: target.forward_agent.is_some() },
+            agent_granted: Mutex::new(false),
+            limit: target.handshake_timeout,
+            tunnels: std::sync::Mutex::new(tunnels),
+            _route: route,
         }
     }
 
@@ -64,8 +87,9 @@ impl SshCommunicator {
             let opened = tokio::select! {
                 biased;
                 () = self.token.cancelled() => return Err(self.gone()),
-                opened = self.handle.channel_open_session() => opened,
+                opened = tokio::time::timeout(self.limit, self.handle.channel_open_session()) => opened,
             };
+            let Ok(opened) = opened else { return Err(self.stalled("open a channel")) };
             match opened {
                 Ok(channel) => return Ok(channel),
                 // The server's count of open channels lags behind.
@@ -100,6 +124,12 @@ impl SshCommunicator {
             .hint("the machine rebooted, its network changed, or it died; expect_disconnect says that this is fine")
     }
 
+    /// Makes the error for a server that lives and does not do what it was asked for.
+    pub(super) fn stalled(&self, what: &str) -> Error {
+        let message = format!("the SSH server {} did not {what} within {:?}", self.address, self.limit);
+        Error::new(Kind::Connect, message).hint("`ssh_handshake_timeout` gives a slow server longer")
+    }
+
     /// Wraps an error of the protocol.
     pub(super) fn lost(&self, error: russh::Error) -> Error {
         if self.token.is_cancelled() || matches!(error, russh::Error::SendError | russh::Error::Disconnect) {
@@ -130,8 +160,10 @@ fn shell_line(command: &Command) -> String {
 #[async_trait]
 impl Communicator for SshCommunicator {
     async fn exec(&self, command: &Command, out: &mut dyn OutputSink) -> Result<ExitStatus> {
-        let input = Input::Bytes(command.stdin.clone().map(Bytes::from).unwrap_or_default());
-        self.run(shell_line(command), input, &mut Output::Sink(out)).await
+        let (line, stdin) = (shell_line(command), command.stdin.clone().map(Bytes::from).unwrap_or_default());
+        let (line, input) =
+            if self.setting.pty { self.for_terminal(line, stdin).await? } else { (line, Input::Bytes(stdin)) };
+        self.run_in(self.setting, line, input, &mut Output::Sink(out)).await
     }
 
     async fn upload(&self, what: Source<'_>, to: &str, meta: FileMeta, counter: &Counter) -> Result<u64> {
@@ -156,6 +188,9 @@ impl Communicator for SshCommunicator {
         let _ = tokio::time::timeout(Duration::from_secs(1), self.token.cancelled()).await;
         self.channels.close();
         self.token.cancel();
+        if let Ok(mut tunnels) = self.tunnels.lock() {
+            tunnels.abort_all();
+        }
     }
 
     async fn closed(&self) {

@@ -1,28 +1,34 @@
 //! Where to connect to, as whom, and what the other side must be.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use russh::keys::{HashAlg, PrivateKey, PublicKey};
+use russh::keys::PublicKey;
 
-use super::keys;
+use super::algorithms::Algorithms;
+use super::host_key::HostKey;
+use super::keys::{self, Loaded};
 use super::method::FileTransferMethod;
 use super::options::SshOptions;
+use super::plan::{Peer, Plan};
+use super::proxy::Proxy;
+use super::tunnel::Tunnels;
 use crate::engine::{BuildCx, Seconds};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 
-/// A private key and what to call it in an error.
-#[derive(Clone)]
-pub(super) struct NamedKey {
-    pub name: String,
-    pub key: Arc<PrivateKey>,
-}
+/// How long a server that has shown its banner may take for keys and authentication; an emulated guest is slow.
+const HANDSHAKE: Duration = Duration::from_secs(60);
+const CONNECT: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// How many keep-alives may stay unanswered: a paused or overloaded guest is not a dead one.
+const KEEP_ALIVE_MAX: u32 = 12;
 
 /// What the machine is shown to let us in, in the order in which it is tried.
 #[derive(Clone, Default)]
 pub struct Credentials {
-    pub(super) keys: Vec<NamedKey>,
+    pub(super) keys: Vec<Loaded>,
     /// The agent's socket.
     pub(super) agent: Option<PathBuf>,
     pub(super) password: Option<String>,
@@ -36,42 +42,14 @@ impl Credentials {
     }
 }
 
-/// The host key of one machine: the one it must have, or the first one seen. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct HostKey(Arc<Mutex<Option<PublicKey>>>);
-
-impl HostKey {
-    fn lock(&self) -> MutexGuard<'_, Option<PublicKey>> {
-        match self.0.lock() {
-            Ok(key) => key,
-            Err(poisoned) => poisoned.into_inner(),
-        }
-    }
-
-    /// Returns the pinned key.
-    pub fn get(&self) -> Option<PublicKey> {
-        self.lock().clone()
-    }
-
-    /// Pins `key` unless one is pinned already.
-    pub(super) fn pin(&self, key: &PublicKey) {
-        self.lock().get_or_insert_with(|| key.clone());
-    }
-
-    /// Returns both fingerprints when a key is pinned and `found` is another one.
-    pub(super) fn mismatch(&self, found: &PublicKey) -> Option<(String, String)> {
-        let pinned = self.lock();
-        let pinned = pinned.as_ref()?;
-        (pinned.key_data() != found.key_data()).then(|| (fingerprint(pinned), fingerprint(found)))
-    }
+/// A pause after the first login, and whether it is over.
+#[derive(Debug)]
+pub(super) struct Pause {
+    pub length: Duration,
+    pub over: AtomicBool,
 }
 
-/// Returns a key's type and fingerprint as `ssh-keygen -l` shows them.
-pub(super) fn fingerprint(key: &PublicKey) -> String {
-    format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256))
-}
-
-/// One machine as SSH sees it. Clones share the pinned host key.
+/// One machine as SSH sees it. Clones share the pinned host key and the tunnels.
 #[derive(Clone)]
 pub struct Target {
     pub host: String,
@@ -85,42 +63,70 @@ pub struct Target {
     pub(super) installing: bool,
     pub(super) attempts: Option<u32>,
     pub(super) connect_timeout: Duration,
+    pub(super) handshake_timeout: Duration,
     pub(super) keep_alive: Option<Duration>,
     pub(super) file_transfer_method: Option<FileTransferMethod>,
+    pub(super) keep_alive_max: usize,
+    pub(super) read_write_timeout: Option<Duration>,
+    pub(super) algorithms: Algorithms,
+    /// The hosts to go through, in their order; each has an empty list itself.
+    pub(super) via: Vec<Target>,
+    pub(super) proxy: Option<Arc<Proxy>>,
+    pub(super) tunnels: Tunnels,
+    pub(super) pty: bool,
+    pub(super) forward_agent: Option<PathBuf>,
+    pub(super) pause: Option<Arc<Pause>>,
 }
 
 impl Target {
-    /// Makes a target from validated options; reads the private key and registers the secrets.
+    /// Makes a target from options; reads the private keys and registers the secrets. `port` counts where neither the
+    /// options nor a configuration file names one.
     pub async fn new(options: &SshOptions, host: impl Into<String>, port: u16, cx: &BuildCx) -> Result<Target> {
-        options.validate(cx)?;
-        let mut credentials = Credentials {
-            password: options.ssh_password.clone(),
-            keyboard_interactive: options.ssh_keyboard_interactive.unwrap_or(true),
-            ..Credentials::default()
-        };
-        if let Some(path) = options.private_key_path(cx) {
-            let name = format!("key {}", path.display());
-            let passphrase = options.ssh_private_key_passphrase.clone();
-            let key = tokio::task::spawn_blocking(move || keys::load(&path, passphrase.as_deref()))
-                .await
-                .map_err(|e| Error::new(Kind::Internal, "reading a private key was interrupted").caused_by(e))??;
-            credentials.keys.push(NamedKey { name, key: Arc::new(key) });
+        let plan = Plan::new(options, &host.into(), port, cx)?;
+        let mut target = Target::of(plan.peer, options).await?;
+        for peer in plan.via {
+            target.via.push(Target::of(peer, options).await?);
         }
-        if options.ssh_agent_auth {
-            credentials.agent = std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from);
-        }
-        let keep_alive = options.ssh_keep_alive_interval.map_or(Duration::from_secs(5), |Seconds(d)| d);
+        let pause = options.pause_before_connecting.map(|Seconds(length)| length).filter(|length| !length.is_zero());
+        target.attempts = options.ssh_handshake_attempts;
+        target.proxy = plan.proxy.map(Arc::new);
+        target.tunnels = Tunnels::new(plan.local_tunnels, plan.remote_tunnels);
+        target.pty = options.ssh_pty;
+        target.forward_agent = plan.forward_agent;
+        target.pause = pause.map(|length| Arc::new(Pause { length, over: AtomicBool::new(false) }));
+        Ok(target)
+    }
+
+    async fn of(peer: Peer, options: &SshOptions) -> Result<Target> {
+        let copy = peer.clone();
+        let keys = tokio::task::spawn_blocking(move || copy.load_keys(true)).await.map_err(keys::interrupted)??;
+        let seconds = |limit: Option<Seconds>| limit.map(|Seconds(d)| d).filter(|d| !d.is_zero());
         Ok(Target {
-            host: host.into(),
-            port,
-            user: options.ssh_username.clone().unwrap_or_default(),
-            credentials,
-            host_key: HostKey::default(),
+            host: peer.host,
+            port: peer.port,
+            user: peer.user,
+            credentials: Credentials {
+                keys,
+                agent: peer.agent,
+                password: peer.password,
+                keyboard_interactive: peer.interactive,
+            },
+            host_key: peer.host_key,
             patient_auth: false,
             installing: false,
-            attempts: options.ssh_handshake_attempts,
-            connect_timeout: options.ssh_connect_timeout.map_or(Duration::from_secs(10), |Seconds(d)| d),
-            keep_alive: (!keep_alive.is_zero()).then_some(keep_alive),
+            attempts: None,
+            connect_timeout: peer.connect_timeout.unwrap_or(CONNECT),
+            handshake_timeout: seconds(options.ssh_handshake_timeout).unwrap_or(HANDSHAKE),
+            keep_alive: Some(peer.keep_alive.unwrap_or(KEEP_ALIVE)).filter(|interval| !interval.is_zero()),
+            keep_alive_max: usize::try_from(peer.keep_alive_max.unwrap_or(KEEP_ALIVE_MAX)).unwrap_or(usize::MAX),
+            read_write_timeout: seconds(options.ssh_read_write_timeout),
+            algorithms: peer.algorithms,
+            via: Vec::new(),
+            proxy: None,
+            tunnels: Tunnels::default(),
+            pty: false,
+            forward_agent: None,
+            pause: None,
             file_transfer_method: options.ssh_file_transfer_method,
         })
     }
@@ -128,7 +134,7 @@ impl Target {
     /// Adds a key that was made for this machine; it is tried first.
     #[must_use]
     pub fn with_key(mut self, key: &keys::TemporaryKey) -> Self {
-        let key = NamedKey { name: "the temporary key".into(), key: key.private.clone() };
+        let key = Loaded { name: "the temporary key".into(), key: key.private.clone(), certificate: None };
         self.credentials.keys.insert(0, key);
         self
     }
@@ -137,6 +143,13 @@ impl Target {
     #[must_use]
     pub fn with_agent(mut self, socket: impl Into<PathBuf>) -> Self {
         self.credentials.agent = Some(socket.into());
+        self
+    }
+
+    /// Lets the machine use the agent that listens on `socket`.
+    #[must_use]
+    pub fn forwarding_agent(mut self, socket: impl Into<PathBuf>) -> Self {
+        self.forward_agent = Some(socket.into());
         self
     }
 
@@ -157,17 +170,18 @@ impl Target {
 
     /// Says which host key the machine must have, from the first connection on.
     #[must_use]
-    pub fn expect_host_key(self, key: &PublicKey) -> Self {
-        *self.host_key.lock() = Some(key.clone());
+    pub fn expect_host_key(mut self, key: &PublicKey) -> Self {
+        self.host_key = HostKey::exactly(key);
         self
     }
 
     /// Returns `host:port` for messages.
     pub fn address(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        address(&self.host, self.port)
     }
+}
+
+/// Returns `host:port`, an IPv6 address in brackets.
+pub(super) fn address(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

@@ -7,5 +7,6 @@ pub mod library;
 pub mod proxy;
 pub mod rimg;
 pub mod s3;
+pub mod ssh_proxy;
 pub mod ssh_stub;
 pub mod sshd;

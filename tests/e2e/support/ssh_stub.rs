@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use russh::keys::{Algorithm, PrivateKey};
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, Response, Session};
-use russh::{Channel, ChannelId, MethodKind, MethodSet};
+use russh::{Channel, ChannelId, MethodKind, MethodSet, Preferred};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -18,6 +18,12 @@ pub enum Asks {
     KeyboardInteractive,
     /// A password first, then a hidden prompt.
     Both,
+    /// Whatever is given is never answered.
+    Nothing,
+    /// A key, with SHA-1 for RSA; none is right.
+    Sha1,
+    /// A password, and then no channel is ever opened.
+    PasswordAndNoChannel,
 }
 
 pub const PASSWORD: &str = "open sesame";
@@ -45,7 +51,8 @@ impl server::Handler for Handler {
 
     async fn auth_password(&mut self, _: &str, password: &str) -> Result<Auth, russh::Error> {
         Ok(match (password == PASSWORD, self.0) {
-            (true, Asks::Password) => Auth::Accept,
+            (_, Asks::Nothing) => std::future::pending::<Auth>().await,
+            (true, Asks::Password | Asks::PasswordAndNoChannel) => Auth::Accept,
             (true, Asks::Both) => Auth::Reject {
                 proceed_with_methods: Some(methods(&[MethodKind::KeyboardInteractive])),
                 partial_success: true,
@@ -79,6 +86,11 @@ impl server::Handler for Handler {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
+        if self.0 == Asks::PasswordAndNoChannel {
+            // Dropped, it would be refused.
+            std::mem::forget(reply);
+            return Ok(());
+        }
         reply.accept().await;
         Ok(())
     }
@@ -97,11 +109,19 @@ impl Stub {
     pub async fn start(asks: Asks) -> Stub {
         let key = PrivateKey::random(&mut russh::keys::key::safe_rng(), Algorithm::Ed25519).unwrap();
         let offered = match asks {
-            Asks::Password | Asks::Both => methods(&[MethodKind::Password]),
+            Asks::Password | Asks::Both | Asks::Nothing | Asks::PasswordAndNoChannel => {
+                methods(&[MethodKind::Password])
+            }
             Asks::KeyboardInteractive => methods(&[MethodKind::KeyboardInteractive]),
+            Asks::Sha1 => methods(&[MethodKind::PublicKey]),
         };
+        let mut preferred = Preferred::default();
+        if asks == Asks::Sha1 {
+            preferred.key = Cow::Borrowed(&[Algorithm::Ed25519, Algorithm::Rsa { hash: None }]);
+        }
         let config = Arc::new(server::Config {
             methods: offered,
+            preferred,
             keys: vec![key],
             auth_rejection_time: Duration::from_millis(50),
             ..server::Config::default()

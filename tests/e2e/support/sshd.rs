@@ -41,9 +41,14 @@ pub fn keygen(path: &Path, args: &[&str]) {
 impl Sshd {
     /// Starts a server with `extra` lines in its configuration; none when sshd is not installed.
     pub fn start(extra: &str) -> Option<Sshd> {
+        Sshd::start_with(&["-t", "ed25519"], extra)
+    }
+
+    /// Starts a server with a host key made with these arguments of ssh-keygen.
+    pub fn start_with(host_key: &[&str], extra: &str) -> Option<Sshd> {
         let program = program("sshd")?;
         let dir = tempfile::tempdir().unwrap();
-        keygen(&dir.path().join("host_key"), &["-t", "ed25519", "-N", ""]);
+        keygen(&dir.path().join("host_key"), &[host_key, &["-N", ""]].concat());
         keygen(&dir.path().join("user_key"), &["-t", "ed25519", "-N", "", "-C", "e2e-user"]);
         std::fs::copy(dir.path().join("user_key.pub"), dir.path().join("authorized_keys")).unwrap();
         let port = free_port();
@@ -109,6 +114,20 @@ impl Sshd {
         }
     }
 
+    /// Stops the processes that serve connections, as a machine that hangs; they are ended with the server.
+    pub fn freeze(&self) {
+        for child in children(self.child.as_ref().unwrap().id()) {
+            for pid in children(child).into_iter().filter(|&pid| is_sshd(pid)).chain([child]) {
+                signal(pid, rustix::process::Signal::STOP);
+            }
+        }
+    }
+
+    /// Returns the path of a file in the server's folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     /// Returns how many connections the server serves.
     pub fn connections(&self) -> usize {
         self.child.as_ref().map_or(0, |child| children(child.id()).len())
@@ -170,7 +189,11 @@ fn is_sshd(pid: u32) -> bool {
 }
 
 fn kill(pid: u32) {
+    signal(pid, rustix::process::Signal::KILL);
+}
+
+fn signal(pid: u32, signal: rustix::process::Signal) {
     if let Some(pid) = rustix::process::Pid::from_raw(pid.cast_signed()) {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        let _ = rustix::process::kill_process(pid, signal);
     }
 }
