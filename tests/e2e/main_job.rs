@@ -12,10 +12,13 @@ use crate::support::rimg::Sandbox;
 /// The script of the main job; `IMAGE` is the guest's.
 const MAIN_JOB: &str = r#"local rimg = require "rimg"
 rimg.build("web", function()
+  local placeholder
   local vm = rimg.qemu {
     source_image = "IMAGE", memory = "512M", cpus = 2, serial_log = "serial.log",
     ssh_username = "vagrant", ssh_password = "vagrant", shutdown_command = "sudo systemctl poweroff",
+    boot_wait = "-1s", boot_command = { function(values) placeholder = values.HTTPIP end },
   }
+  assert(placeholder == "10.0.2.2", placeholder)
   local facts
   rimg.step("operations", function()
     facts = vm:facts()
@@ -31,6 +34,17 @@ rimg.build("web", function()
     vm:download("/opt/tree/", "tree-back")
     assert(rimg.fs.read("tree-back/deep/leaf") == "leaf")
     vm:screenshot "screen.png"
+    -- What reads the keys must be there before they are: a terminal without a reader has none.
+    vm:run("systemctl stop getty@tty1", { sudo = true })
+    vm:write("/tmp/reads", "exec </dev/tty1\ntouch /run/reads\nexec head -n 2 >/run/typed")
+    vm:run("systemd-run --quiet sh /tmp/reads; until test -e /run/reads; do sleep 0.1; done", { sudo = true })
+    vm:type("~ One <Line>, {'quoted'} & \"shifted\"<enter>l<leftShiftOn>ine<leftShiftOff> 2|\n", { timeout = "1m" })
+    vm:run("until test $(wc -l </run/typed) = 2; do sleep 0.1; done", { timeout = "20s" })
+    assert(vm:read("/run/typed") == "~ One <Line>, {'quoted'} & \"shifted\"\nlINE 2|\n", vm:read("/run/typed"))
+    local ok, err = pcall(vm.type, vm, "<entr>")
+    assert(not ok and err.kind == "option" and err.message:find "column 1" and err.hint:find "<enter>", tostring(err))
+    ok, err = pcall(vm.type, vm, "\u{e9}", { keyboard_layout = "uk" })
+    assert(not ok and err.message:find "no key for", tostring(err))
   end)
   rimg.step("reboot", function()
     local function boot_id() return vm:run("cat /proc/sys/kernel/random/boot_id").stdout end

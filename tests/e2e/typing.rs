@@ -132,7 +132,12 @@ fn assemble(folder: &Path, source: &str, bits: &[&str], link: &[&str]) -> PathBu
 }
 
 fn boot_sector(folder: &Path) -> PathBuf {
-    let sector = assemble(folder, "bios.S", &["--32"], &["-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary"]);
+    let sector = assemble(
+        folder,
+        "bios.S",
+        &["--32", "--defsym", "SLOW=1"],
+        &["-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary"],
+    );
     let mut image = std::fs::read(sector).unwrap();
     assert_eq!(image.len(), 512);
     image.resize(1 << 20, 0);

@@ -1,5 +1,5 @@
-# A boot sector that reads keys from the BIOS (int 16h) and writes them to the first serial line. It is slow on purpose:
-# after every 16th key it takes no more for two ticks of the clock (110 ms).
+# A boot sector that reads keys from the BIOS (int 16h) and writes them to the first serial line. With SLOW defined it takes
+# no more keys for two ticks of the clock (110 ms) after every 16th.
         .code16
         .globl  _start
 _start: xorw    %ax, %ax
@@ -12,6 +12,7 @@ _start: xorw    %ax, %ax
 next:   xorb    %ah, %ah
         int     $0x16
         call    write
+        .ifdef  SLOW
         incb    count
         testb   $0x0f, count
         jnz     next
@@ -20,6 +21,7 @@ next:   xorb    %ah, %ah
 1:      hlt
         cmpw    0x46c, %bx
         ja      1b
+        .endif
         jmp     next
 
 write:  pushw   %ax

@@ -14,3 +14,6 @@ pub use options::BootOptions;
 pub use run::run;
 pub use step::StepTable;
 pub use typist::{Pace, Typist, check};
+
+#[cfg(test)]
+mod tests;
