@@ -162,7 +162,7 @@ async fn a_slow_program_in_real_mode_gets_every_key() {
             let _load = load.then(Load::start);
             let before = guest.said().len();
             let took = guest.type_text(&text).await;
-            let said = guest.hear("all", Duration::from_secs(10), |said| said.len() >= before + text.len()).await;
+            let said = guest.hear("all", Duration::from_secs(30), |said| said.len() >= before + text.len()).await;
             assert_eq!(said.get(before..), Some(text.as_str()), "{keyboard}");
             note(&format!("{keyboard}, a slow program in real mode"), text.len(), took, load);
         }
@@ -223,7 +223,7 @@ async fn linux_gets_every_key_on_its_console() {
         let _load = load.then(Load::start);
         let before = guest.said().len();
         let took = guest.type_text(&text).await;
-        let said = guest.hear("all", Duration::from_secs(10), |said| said.len() >= before + text.len()).await;
+        let said = guest.hear("all", Duration::from_secs(30), |said| said.len() >= before + text.len()).await;
         assert_eq!(said.get(before..), Some(text.as_str()));
         note("Linux", text.len(), took, load);
     }
@@ -250,7 +250,6 @@ async fn a_boot_loader_gets_every_key_in_bios_and_efi() {
     let all: Vec<char> = ('!'..='~').filter(|&c| c != '\'').collect();
     let lines = (0..5).flat_map(|n| all.chunks(47).map(move |part| format!("{n}:{}", String::from_iter(part))));
     let lines: Vec<String> = lines.collect();
-    let count: usize = lines.iter().map(|line| line.len() + 8).sum();
     for firmware in ["BIOS", "EFI"] {
         let arguments = match firmware {
             "EFI" if !Path::new(EFI).exists() => return skip("ovmf is not installed"),
@@ -261,12 +260,14 @@ async fn a_boot_loader_gets_every_key_in_bios_and_efi() {
         let mut before = guest.hear("its prompt", Duration::from_secs(60), |said| said.contains("grub>")).await.len();
         for load in [false, true] {
             let _load = load.then(Load::start);
-            let mut took = Duration::ZERO;
-            for line in &lines {
+            // Busy hosts are slow ones, too: some lines will do.
+            let lines = lines.get(..if load { 4 } else { lines.len() }).unwrap_or_default();
+            let (mut took, count) = (Duration::ZERO, lines.iter().map(|line| line.len() + 8).sum());
+            for line in lines {
                 took += guest.type_text(&format!("echo '{line}'<enter>")).await;
                 // What is typed is shown by characters and cursor movements; the answer is a line.
                 let answered = |said: &str| said.get(before..).is_some_and(|new| new.contains(&format!("\n{line}\n")));
-                before = guest.hear(line, Duration::from_secs(10), answered).await.len();
+                before = guest.hear(line, Duration::from_secs(30), answered).await.len();
             }
             note(&format!("GRUB in {firmware}"), count, took, load);
         }
