@@ -26,6 +26,7 @@ mod provisioner;
 mod qemu;
 mod qemu_hardware;
 mod quickstart;
+mod screen;
 mod script_errors;
 mod ssh_connect;
 mod ssh_login;
