@@ -68,13 +68,11 @@ impl Guest {
     }
 
     /// Waits for text on the screen and returns all that is on it.
-    #[track_caller]
-    fn sees(&self, pattern: &str) -> impl Future<Output = String> {
-        async move {
-            match self.expect(pattern, Place::Screen, "240s").await {
-                Ok(expected) => expected.text,
-                Err(error) => panic!("{error}"),
-            }
+    async fn sees(&self, pattern: &str) -> String {
+        // Emulated installers take their time where the host has other work to do.
+        match self.expect(pattern, Place::Screen, "10m").await {
+            Ok(expected) => expected.text,
+            Err(error) => panic!("{error}"),
         }
     }
 
@@ -114,12 +112,12 @@ async fn a_boot_loader_that_speaks_grub_is_read_in_both_its_terminals() {
         let fonts = folder.join("iso/boot/grub/fonts");
         std::fs::create_dir_all(&fonts).expect("a folder");
         std::fs::copy(UNIFONT, fonts.join("unicode.pf2")).expect("a font");
-        let script = "terminal_output console\necho 'This is a text mode.'\nsleep 4\ninsmod all_video\ninsmod gfxterm\n\
+        let script = "terminal_output console\necho 'This is a text mode.'\nread answer\ninsmod all_video\ninsmod gfxterm\n\
                       loadfont unicode\nset gfxmode=800x600\nterminal_output gfxterm\nset timeout=-1\n\
                       menuentry 'First system' { true }\nmenuentry 'Advanced options (2.0)' { true }\n";
         std::fs::write(folder.join("iso/boot/grub/grub.cfg"), script).expect("a script");
         let modules =
-            "--install-modules=normal echo sleep all_video vbe vga gfxterm font biosdisk iso9660 part_msdos test";
+            "--install-modules=normal echo read all_video vbe vga gfxterm font biosdisk iso9660 part_msdos test";
         tool(folder, "grub-mkrescue", &["-d", "/usr/lib/grub/i386-pc", modules, "-o", "grub.iso", "iso"]);
         vec![pair("-cdrom", folder.join("grub.iso"))]
     })
@@ -128,6 +126,7 @@ async fn a_boot_loader_that_speaks_grub_is_read_in_both_its_terminals() {
     // The firmware's own words are still above it.
     assert!(text.contains("SeaBIOS (version") && text.contains("Booting from DVD/CD..."), "{text}");
     guest.measure("a text mode").await;
+    guest.types("go on\n").await;
     let text = guest.sees("^ +│ Advanced options \\(2\\.0\\) +│$").await;
     assert!(
         text.contains("┌─") && text.contains("│*First system  ") && text.contains("Use the ↑ and ↓ keys"),
@@ -205,7 +204,7 @@ async fn linux_and_debians_installer_are_read_in_a_text_mode_and_on_framebuffers
             assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         } else {
             assert!(text.contains("[!!] Select a language ├─") && text.contains("  English  "), "{text}");
-            assert!(text.contains("Français") && text.contains("Čeština") && text.contains("Ελληνικά"), "{text}");
+            assert!(text.contains("Français") && text.contains("Čeština"), "{text}");
             assert!(text.contains("<Tab> moves; <Space> selects; <Enter> activates buttons"), "{text}");
         }
         guest.measure(if is_text { "the installer's text mode" } else { "a framebuffer of 1280 by 800" }).await;

@@ -17,6 +17,8 @@ const SCREEN_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration
 const MOST_PIECES: usize = 16;
 /// A look takes the guest's processor away for as long as it lasts: at most this part of the time.
 const SCREEN_SHARE: u32 = 10;
+/// A host that has other work to do must not make rimg miss what is shown for a moment.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Waits until one of the patterns appears. On the serial console the search goes on behind the last match, so that two
 /// equal prompts in a row are two matches; on the screen it is what is there now that counts.
@@ -137,7 +139,7 @@ impl Screen {
                 return Ok(Some(expected));
             }
         }
-        self.next = Instant::now() + self.pause.max(took * SCREEN_SHARE);
+        self.next = Instant::now() + self.pause.max(took.saturating_mul(SCREEN_SHARE).min(LONGEST_PAUSE));
         Ok(None)
     }
 }
