@@ -11,7 +11,7 @@
 --- What is served over HTTP to a machine that is being installed.
 ---@class rimg.HttpServerOptions
 ---@field http_directory string? A folder whose files are served. Links in it are followed.
----@field http_content table<string, string|fun(request: rimg.HttpRequest): string|rimg.HttpAnswer|nil>? Contents by their paths, `["/preseed.cfg"] = "…"`, with `{{ .HTTPIP }}`, `{{ .HTTPPort }}` and the other placeholders filled in; they come before the folder's files. A function is called at each request, and what it returns is sent as it is; nil means that there is no such file. An error in it is shown, and the machine gets status 500.
+---@field http_content table<string, string|fun(request: rimg.HttpRequest): string|rimg.HttpAnswer|nil>? Contents by their paths, `["/preseed.cfg"] = "…"`, with `{{ .HTTPIP }}`, `{{ .HTTPPort }}` and the other placeholders filled in; they come before the folder's files. A function is called at each request, is given the placeholders' values with it, and what it returns is sent as it is; nil means that there is no such file. An error in it is shown, and the machine gets status 500.
 ---@field http_port_min integer? The lowest port to serve on. Default 8000. A free one between the two is taken.
 ---@field http_port_max integer? The highest port to serve on. Default 9000.
 ---@field http_bind_address string? The address to serve on. Default: this host only, unless the machine's network has to reach it from elsewhere.
@@ -24,6 +24,7 @@
 ---@field headers table<string, string> The headers by their lower-case names.
 ---@field body string What was sent with it, at most 1 MiB.
 ---@field address string The client's address.
+---@field values table<string, string> The placeholders' values: `{ HTTPIP = …, HTTPPort = …, Name = …, SSHPublicKey = … }`.
 
 --- What a function of `http_content` may answer in place of a string.
 ---@class rimg.HttpAnswer

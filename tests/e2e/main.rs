@@ -18,6 +18,7 @@ mod download;
 mod download_cli;
 mod download_hostile;
 mod host;
+mod install;
 mod interrupt;
 mod main_job;
 mod media;

@@ -29,12 +29,12 @@ pub(crate) fn names(path: &str) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// Returns the request as the table that a function is given.
-pub(super) fn to_value(parts: &Parts, names: &[String], body: &Bytes, address: SocketAddr) -> Value {
+/// Returns the request as the table that a function is given, with the placeholders' `values` in it.
+pub(super) fn to_value(parts: &Parts, names: &[String], body: &Bytes, address: SocketAddr, values: &Value) -> Value {
     let mut headers: Vec<(String, Value)> = Vec::new();
     for name in parts.headers.keys() {
-        let values = parts.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
-        let joined = values.collect::<Vec<_>>().join(", ");
+        let lines = parts.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let joined = lines.collect::<Vec<_>>().join(", ");
         headers.push((name.as_str().to_owned(), Value::Str(joined)));
     }
     let body = match std::str::from_utf8(body) {
@@ -48,6 +48,7 @@ pub(super) fn to_value(parts: &Parts, names: &[String], body: &Bytes, address: S
         ("headers".into(), Value::Map(headers)),
         ("body".into(), body),
         ("address".into(), Value::Str(address.ip().to_string())),
+        ("values".into(), values.clone()),
     ])
 }
 

@@ -17,9 +17,9 @@ use super::answer::{self, Answer};
 use super::body::{self, Entry, Logged};
 use super::range::Wanted;
 use super::{HttpServerOptions, content_type, files, request};
-use crate::engine::BuildCx;
 use crate::engine::options::Callback;
 use crate::engine::placeholders::Placeholders;
+use crate::engine::{BuildCx, Value};
 use crate::error::{Error, Result};
 use crate::media::inline::{self, InlineContent};
 use crate::ui::{Level, Ui};
@@ -39,6 +39,8 @@ enum Content {
 pub(super) struct Site {
     contents: HashMap<String, Content>,
     root: Option<PathBuf>,
+    /// The placeholders' values, which functions are given.
+    values: Value,
     ui: Ui,
 }
 
@@ -56,7 +58,7 @@ impl Site {
             contents.insert(path, content);
         }
         let root = options.http_directory.as_ref().map(|path| cx.settings.resolve(path));
-        Ok(Site { contents, root, ui: cx.ui.clone() })
+        Ok(Site { contents, root, values: values.to_value(), ui: cx.ui.clone() })
     }
 
     /// Answers a request, and logs it.
@@ -103,7 +105,7 @@ impl Site {
                     Ok(Err(_)) => return answer::status(StatusCode::PAYLOAD_TOO_LARGE),
                     Ok(Ok(body)) => body.to_bytes(),
                 };
-                let request = request::to_value(parts, &names, &body, address);
+                let request = request::to_value(parts, &names, &body, address, &self.values);
                 let answered = function.call(request).await.and_then(|answer| answer::of_function(answer, &path));
                 answered.unwrap_or_else(|error| self.failed(&path, &error))
             }

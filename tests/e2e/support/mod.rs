@@ -3,6 +3,7 @@
 pub mod build;
 pub mod http;
 pub mod image;
+pub mod installer;
 pub mod library;
 pub mod proxy;
 pub mod rimg;
