@@ -51,7 +51,11 @@ impl Hands {
 
     fn key(&mut self, key: Key, how: How) -> Vec<KeyEvent> {
         match how {
-            How::Stroke => vec![KeyEvent { key, down: true }, KeyEvent { key, down: false }],
+            How::Stroke => {
+                // One that was held comes up with it.
+                self.held.remove(&key);
+                vec![KeyEvent { key, down: true }, KeyEvent { key, down: false }]
+            }
             How::Down => {
                 self.held.insert(key);
                 vec![KeyEvent { key, down: true }]
@@ -84,9 +88,8 @@ impl Hands {
                 events.extend(modifiers.rev().map(|key| KeyEvent { key, down: false }));
             }
             match how {
-                How::Stroke => {}
                 How::Down => drop(self.held.insert(chord.key)),
-                How::Up => drop(self.held.remove(&chord.key)),
+                How::Stroke | How::Up => drop(self.held.remove(&chord.key)),
             }
         }
         Some(events)
@@ -145,6 +148,9 @@ mod tests {
         assert_eq!(hands.held(), ["key 0x1b", "leftCtrl"]);
         hands.type_text("<xOff><LeftCtrlOff>", &us).unwrap();
         assert!(hands.held().is_empty());
+        hands.type_text("<leftShiftOn><xOn><leftShift>x", &us).unwrap();
+        assert!(hands.held().is_empty(), "{:?}", hands.held());
+        assert_eq!(shown("<leftShiftOn><leftShift>A", "us"), "+e1 | +e1 -e1 | +e1 +04 -04 -e1");
     }
 
     #[test]
