@@ -166,7 +166,9 @@ async fn contents_are_filled_and_functions_answer_requests() {
         let Value::Map(headers) = get("headers") else { panic!() };
         let mac = headers.iter().find(|(name, _)| name == "x-mac").unwrap().1.clone();
         let Value::Map(values) = get("values") else { panic!() };
-        assert!(values.contains(&("HTTPIP".into(), s("10.0.2.2"))) && values.iter().any(|(name, _)| name == "HTTPPort"));
+        assert!(
+            values.contains(&("HTTPIP".into(), s("10.0.2.2"))) && values.iter().any(|(name, _)| name == "HTTPPort")
+        );
         Ok(s(&format!("{:?}", (get("method"), get("path"), get("query"), get("body"), get("address"), mac))))
     });
     let table = function(|_| async {
