@@ -93,14 +93,16 @@ function Machine:shell(what) end
 ---@field owner string? The owner, `user` or `user:group`; of a tree, of all that is in it. Default: a file that is there keeps its own.
 ---@field group string? The group, in place of one in `owner`.
 ---@field sudo boolean? Whether it is put in place as root, by sudo where the user is not root; missing folders are made. Default: false.
+---@field generated boolean? Whether the source is only made in the course of the build: `rimg check` does not look for it. Default: false.
 
 --- Uploads a file or a folder, and returns the bytes sent. As in Packer, the contents of `src/` go into the folder
 --- `dst`, and the folder `src` becomes `dst/src`; a file goes to the path `dst`, or into the folder `dst/`.
+--- Several sources go into the folder `dst/`, each under its own name; all of them are looked for before the first is sent.
 ---
 --- A file appears whole at its target or not at all, and an upload whose connection drops starts over on a new one.
 --- Folders keep modes, times, symbolic and hard links, and holes; folders that are there keep their modes.
 ---@async
----@param src string A path on this host, relative to the Lua script.
+---@param src string|string[] A path on this host, relative to the Lua script; or several.
 ---@param dst string A path on the machine; `~/` is the user's home.
 ---@param opts rimg.UploadOptions?
 ---@return integer bytes

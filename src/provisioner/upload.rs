@@ -27,6 +27,8 @@ pub struct UploadOptions {
     pub group: Option<String>,
     /// Whether it is put in place as root, by sudo where the user is not root; missing folders are made.
     pub sudo: bool,
+    /// Whether the source is only made in the course of the build: `rimg check` does not look for it.
+    pub generated: bool,
 }
 
 /// An upload that attempts are made at.
@@ -41,6 +43,39 @@ struct Job<'a> {
     stage: &'a Stage,
 }
 
+/// Uploads several files and folders into one folder, each under its own name, and returns the bytes sent.
+pub async fn upload_all(session: &Session, sources: &[String], dst: &str, options: &UploadOptions) -> Result<u64> {
+    if sources.is_empty() {
+        return Err(Error::new(Kind::Option, "vm:upload: the list of sources is empty"));
+    }
+    // With one that ends without a slash, each file would take the place of the one before.
+    if !dst.ends_with('/') {
+        return Err(Error::new(Kind::Option, format!("vm:upload: {dst:?} is no folder for several sources"))
+            .hint(format!("end the target with a slash: {:?}", format!("{dst}/"))));
+    }
+    for src in sources {
+        source(session, src, options).await?;
+    }
+    let mut sent = 0;
+    for src in sources {
+        sent += upload(session, src, dst, options).await?;
+    }
+    Ok(sent)
+}
+
+/// Looks at a source; none when it is still to be made.
+async fn source(session: &Session, src: &str, options: &UploadOptions) -> Result<Option<std::fs::Metadata>> {
+    let local = session.cx().settings.resolve(src);
+    match tokio::fs::metadata(&local).await {
+        Ok(meta) => Ok(Some(meta)),
+        Err(_) if options.generated && session.machine().is_none() => Ok(None),
+        Err(e) => {
+            let error = io_error("upload", &local, e);
+            Err(error.hint("paths of a script's options start at the folder of the Lua script"))
+        }
+    }
+}
+
 /// Uploads a file or a folder and returns the bytes sent.
 ///
 /// As in Packer (and rsync): the contents of `src/` go into the folder `dst`, the folder `src` itself goes into it as
@@ -48,10 +83,9 @@ struct Job<'a> {
 pub async fn upload(session: &Session, src: &str, dst: &str, options: &UploadOptions) -> Result<u64> {
     check_path("vm:upload", dst)?;
     let local = session.cx().settings.resolve(src);
-    let meta = tokio::fs::metadata(&local).await.map_err(|e| {
-        io_error("upload", &local, e).hint("paths of a script's options start at the folder of the Lua script")
-    })?;
-    let is_tree = meta.is_dir();
+    let found = source(session, src, options).await?;
+    let is_tree = found.as_ref().is_some_and(std::fs::Metadata::is_dir);
+    let source_mode = found.map_or(0, |meta| meta.permissions().mode() & 0o7777);
     if is_tree && options.mode.is_some() {
         return Err(Error::new(Kind::Option, "vm:upload: option `mode`: a folder's files keep their own modes")
             .hint("set them on this host, or by vm:run(\"chmod …\") afterwards"));
@@ -66,14 +100,7 @@ pub async fn upload(session: &Session, src: &str, dst: &str, options: &UploadOpt
         .perform(operation, || async {
             let cx = context(session);
             let total = size(&cx, src, &local, is_tree).await?;
-            let job = Job {
-                local: &local,
-                is_tree,
-                target: &target,
-                mode: meta.permissions().mode() & 0o7777,
-                transfer,
-                stage: &stage,
-            };
+            let job = Job { local: &local, is_tree, target: &target, mode: source_mode, transfer, stage: &stage };
             attempt::reconnecting(session, |communicator| {
                 let (cx, job) = (&cx, &job);
                 async move {
@@ -192,6 +219,31 @@ mod tests {
         let bench = Bench::pretended();
         let error = upload(&bench.session, "gone", "/tmp/x", &UploadOptions::default()).await.unwrap_err();
         assert!(error.message().contains(&bench.path("script/gone")), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_list_goes_into_a_folder_and_only_a_check_does_without_what_is_still_to_be_made() {
+        let (bench, options) = (Bench::new(), UploadOptions::default());
+        let list = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        bench.script("one", b"1");
+        bench.script("two", b"22");
+        let there = format!("{}/", bench.path("there"));
+        std::fs::create_dir_all(&there).unwrap();
+        // The missing one is noticed before any is sent.
+        let error = upload_all(&bench.session, &list(&["one", "gone"]), &there, &options).await.unwrap_err();
+        assert!(error.message().contains(&bench.path("script/gone")), "{error}");
+        assert!(!Path::new(&there).join("one").exists());
+        let generated = UploadOptions { generated: true, ..UploadOptions::default() };
+        upload(&bench.session, "gone", &there, &generated).await.unwrap_err();
+        assert_eq!(upload_all(&bench.session, &list(&["one", "two"]), &there, &options).await.unwrap(), 3);
+        assert_eq!(std::fs::read(Path::new(&there).join("two")).unwrap(), b"22");
+        for (names, to) in [(&["one", "two"][..], "/tmp/x"), (&[], "/tmp/x/")] {
+            let error = upload_all(&bench.session, &list(names), to, &options).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Option, "{error}");
+        }
+        let pretended = Bench::pretended();
+        assert_eq!(upload(&pretended.session, "gone", "/tmp/x", &generated).await.unwrap(), 0);
+        upload(&pretended.session, "gone", "/tmp/x", &options).await.unwrap_err();
     }
 
     #[tokio::test]

@@ -211,11 +211,27 @@ fn files<M: UserDataMethods<MachineHandle>>(methods: &mut M) {
     methods.add_async_method("upload", async |lua, this, (from, to, table): (Value, Value, Option<Value>)| {
         let session = this.session.clone();
         drop(this);
-        let from = value::path("vm:upload", "the source", &from)?.to_string_lossy().into_owned();
+        let source = |given: &Value| Ok(value::path("vm:upload", "the source", given)?.to_string_lossy().into_owned());
+        let several = match &from {
+            Value::Table(list) => {
+                let given = list.sequence_values::<Value>();
+                Some(given.map(|given| source(&given?)).collect::<mlua::Result<Vec<_>>>()?)
+            }
+            _ => None,
+        };
         let to = value::string("vm:upload", "the target", &to)?;
         let (operation, options) = both_of("vm:upload", &session, table)?;
-        let work = provisioner::upload::upload(&session, &from, &to, &options);
-        done(&lua, "vm:upload", &session, operation, work, number).await
+        match several {
+            Some(list) => {
+                let work = provisioner::upload::upload_all(&session, &list, &to, &options);
+                done(&lua, "vm:upload", &session, operation, work, number).await
+            }
+            None => {
+                let from = source(&from)?;
+                let work = provisioner::upload::upload(&session, &from, &to, &options);
+                done(&lua, "vm:upload", &session, operation, work, number).await
+            }
+        }
     });
     methods.add_async_method("download", async |lua, this, (from, to, table): (Value, Value, Option<Value>)| {
         let session = this.session.clone();
