@@ -488,8 +488,11 @@ async fn a_broken_connection_is_noticed_and_leaves_no_half_file() {
     let lib = Library::new();
     let Some(sshd) = Sshd::start("") else { return };
     let remote = lib.join("remote");
-    let file = std::fs::File::create(&remote).unwrap();
-    file.set_len(4 << 30).unwrap();
+    // Real bytes: a hole would be across before anything can break.
+    let mut file = std::fs::File::create(&remote).unwrap();
+    for _ in 0..1024 {
+        file.write_all(&[7; 1 << 20]).unwrap();
+    }
     let target = target(&sshd, &lib.cx).await;
     let kill_during = async |counter: &Counter| {
         while counter.get() < 20 << 20 {
