@@ -81,7 +81,8 @@ struct Line {
     name: Option<String>,
 }
 
-/// Finds the digest of `name` in a checksum file: GNU's `HEX  NAME`, BSD's `SHA256 (NAME) = HEX`, or one lone digest.
+/// Finds the digest of `name` in a checksum file: GNU's `HEX  NAME`, BSD's `SHA256 (NAME) = HEX`, OpenSSL's
+/// `SHA2-256(NAME)= HEX`, or one lone digest.
 /// Everything else (signatures, comments) is passed over. `file` is the checksum file's own name, which tells BLAKE3
 /// from SHA-256; of several digests of `name` the strongest is taken.
 pub fn find(text: &str, file: &str, name: &str) -> Option<(Algorithm, String)> {
@@ -112,10 +113,11 @@ fn parse_line(line: &str, blake3: bool) -> Option<Line> {
         None => (line, false),
     };
     let name = |name: &str| if escaped { unescape(name) } else { name.to_owned() };
-    if let Some((algorithm, rest)) = line.split_once(" (")
-        && let Some(algorithm) = Algorithm::parse(algorithm)
+    if let Some((tag, rest)) = line.split_once('(')
+        && let Some(algorithm) = tagged(tag)
     {
-        let (listed, hex) = rest.rsplit_once(") = ")?;
+        // BSD has a space before the parenthesis and before the `=`, OpenSSL (dgst) neither.
+        let (listed, hex) = rest.rsplit_once(if tag.ends_with(' ') { ") = " } else { ")= " })?;
         let hex = hex.trim();
         let fits = is_hex(hex) && hex.len() == algorithm.hex_length();
         return fits.then(|| Line { algorithm, hex: hex.to_ascii_lowercase(), name: Some(name(listed)) });
@@ -134,6 +136,12 @@ fn parse_line(line: &str, blake3: bool) -> Option<Line> {
     });
     let listed = listed.filter(|listed| !listed.trim().is_empty()).map(name);
     Some(Line { algorithm, hex: hex.to_ascii_lowercase(), name: listed })
+}
+
+/// Reads the name before the parenthesis; OpenSSL 3 says `SHA2-256` where others say `SHA256`.
+fn tagged(text: &str) -> Option<Algorithm> {
+    let text = text.strip_suffix(' ').unwrap_or(text);
+    Algorithm::parse(text).or_else(|| Algorithm::parse(&format!("sha{}", text.strip_prefix("SHA2-")?)))
 }
 
 fn unescape(name: &str) -> String {
@@ -191,6 +199,12 @@ mod tests {
         assert_eq!(find(&sums, "SUMS", "a b.iso"), sha256);
         assert_eq!(find(&sums, "SUMS", "b.iso"), None);
         assert_eq!(find(&format!("# x\nSHA256 (a b.iso) = {SHA256}\n"), "CHECKSUM", "a b.iso"), sha256);
+        for tag in ["SHA256", "SHA2-256"] {
+            let text = format!("MD5(a b.iso)= {MD5}\n{tag}(a b.iso)= {SHA256}\n{tag}(c)= {}\n", "0".repeat(64));
+            assert_eq!(find(&text, "CHECKSUM", "a b.iso"), sha256);
+            assert_eq!(find(&text, "CHECKSUM", "b.iso"), None);
+        }
+        assert_eq!(find(&format!("SHA2-256(x)= {MD5}\n"), "CHECKSUM", "x"), None);
         assert_eq!(find(SHA256, "x.iso.sha256", "x.iso"), sha256);
         assert_eq!(find(SHA256, "B3SUMS", "x.iso"), Some((Algorithm::Blake3, hex.clone())));
         let folders = format!("{}  ./a/x.iso\n{SHA256}  ./b/x.iso\n", "0".repeat(64));
@@ -210,15 +224,21 @@ mod tests {
         }
 
         #[test]
-        fn what_gnu_and_bsd_write_is_found(
+        fn what_gnu_bsd_and_openssl_write_is_found(
             names in proptest::collection::btree_set("[a-zA-Z0-9(][a-zA-Z0-9 ()=*._-]{0,12}[a-zA-Z0-9)]", 1..6),
-            bsd: bool,
+            form in 0..4usize,
             pick: proptest::sample::Index,
         ) {
             let names: Vec<String> = names.into_iter().collect();
             let hex_of = |name: &str| crate::host::digest::of_bytes(Algorithm::Sha512, name.as_bytes());
             let text: String = names.iter().map(|name| {
-                if bsd { format!("SHA512 ({name}) = {}\n", hex_of(name)) } else { format!("{}  {name}\n", hex_of(name)) }
+                let hex = hex_of(name);
+                match form {
+                    0 => format!("{hex}  {name}\n"),
+                    1 => format!("SHA512 ({name}) = {hex}\n"),
+                    2 => format!("SHA512({name})= {hex}\n"),
+                    _ => format!("SHA2-512({name})= {hex}\n"),
+                }
             }).collect();
             let wanted = &names[pick.index(names.len())];
             prop_assert_eq!(find(&text, "SUMS", wanted), Some((Algorithm::Sha512, hex_of(wanted))));

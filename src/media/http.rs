@@ -1,6 +1,8 @@
 //! The HTTP client that everything uses.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use crate::engine::Seconds;
 use crate::error::{Error, Kind, Result};
@@ -44,6 +46,16 @@ pub fn shown(url: &reqwest::Url) -> String {
     url.to_string()
 }
 
+/// Returns how long a server asks to be left alone (`Retry-After`, RFC 9110, section 10.2.3): seconds, or a date.
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if text.bytes().all(|digit| digit.is_ascii_digit()) && !text.is_empty() {
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
 /// Describes a failed request, with the hint its kind deserves.
 pub fn error(url: &reqwest::Url, source: reqwest::Error) -> Error {
     failure(&shown(url), source)
@@ -76,5 +88,24 @@ pub fn refusal(what: &str, status: reqwest::StatusCode) -> Error {
         404 | 410 => error.hint("the file is not there (any more): check the URL, or look for its new name"),
         401 | 403 => error.hint("the server wants credentials, or refuses these"),
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_asks_to_be_left_alone_in_seconds_or_until_a_date() {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        let asked = |text: &str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]), now);
+        assert_eq!(asked("30"), Some(Duration::from_secs(30)));
+        assert_eq!(asked("Sun, 06 Nov 1994 08:50:37 GMT"), Some(Duration::from_secs(60)));
+        assert_eq!(asked("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(asked("99999999999999999999999"), Some(Duration::from_secs(u64::MAX)));
+        for wrong in ["", "soon", "-1", "1.5"] {
+            assert_eq!(asked(wrong), None, "{wrong}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }
 }

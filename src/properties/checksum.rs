@@ -6,7 +6,7 @@ use super::source::Source;
 use crate::host::digest::{Algorithm, of_bytes};
 use crate::media::checksum::{Checksum, find};
 
-/// Whatever is found is a digest that stands there, and what is written by GNU's and BSD's rules is found.
+/// Whatever is found is a digest that stands there, and what is written by GNU's, BSD's and OpenSSL's rules is found.
 pub(super) fn holds(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(Checksum::Digest(algorithm, hex)) = Checksum::parse(&text) {
@@ -22,12 +22,12 @@ pub(super) fn holds(data: &[u8]) {
 }
 
 const PIECES: &[&str] =
-    &["a", "B", "7", ".iso", " ", "  ", "*", "\\", "\n", "\r", "(", ") = ", "=", "é", "-", "/", "\t"];
+    &["a", "B", "7", ".iso", " ", "  ", "*", "\\", "\n", "\r", "(", ") = ", ")= ", "=", "é", "-", "/", "\t"];
 
 fn a_list_is_read_back(source: &mut Source<'_>) {
     let mut listed = BTreeMap::new();
     let mut text = String::new();
-    let bsd = source.flag();
+    let form = source.below(3);
     for number in 0..source.below(6) {
         if source.flag() {
             text.push_str(source.pick(&[
@@ -45,10 +45,12 @@ fn a_list_is_read_back(source: &mut Source<'_>) {
         let shown = if source.flag() { hex.to_uppercase() } else { hex.clone() };
         let escaped = name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
         let mark = if escaped == name { "" } else { "\\" };
-        text.push_str(&match (bsd, source.flag()) {
-            (true, _) => format!("{mark}{} ({escaped}) = {shown}\n", algorithm.to_string().to_uppercase()),
-            (false, true) => format!("{mark}{shown} *{escaped}\n"),
-            (false, false) => format!("{mark}{shown}  {escaped}\n"),
+        let tag = algorithm.to_string().to_uppercase();
+        text.push_str(&match (form, source.flag()) {
+            (0, _) => format!("{mark}{tag} ({escaped}) = {shown}\n"),
+            (1, _) => format!("{mark}{tag}({escaped})= {shown}\n"),
+            (_, true) => format!("{mark}{shown} *{escaped}\n"),
+            (_, false) => format!("{mark}{shown}  {escaped}\n"),
         });
         listed.insert(name, (algorithm, hex));
     }

@@ -111,6 +111,22 @@ async fn a_server_that_always_cuts_short_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_server_that_asks_for_a_pause_gets_it() {
+    let library = Library::new();
+    let server = Server::start(|_, before| match before {
+        0 => Answer { headers: vec![("retry-after", "2".into())], ..Answer::status(503) },
+        1 => Answer { headers: vec![("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT".into())], ..Answer::status(429) },
+        _ => Answer::ok(body()),
+    })
+    .await;
+    let started = std::time::Instant::now();
+    fetch(&server.url("/x.iso"), &sha256(&body()), &library.cx).await.unwrap();
+    let took = started.elapsed();
+    assert!(took >= std::time::Duration::from_secs(2), "{took:?}");
+    assert_eq!(server.requests().len(), 3);
+}
+
+#[tokio::test]
 async fn missing_forbidden_and_unreachable_are_told_apart() {
     let library = Library::new();
     let server = Server::start(|request, _| Answer::status(if request.path == "/404" { 404 } else { 503 })).await;

@@ -23,6 +23,8 @@ use crate::ui::{Progress, units};
 const ATTEMPTS: u32 = 3;
 /// The pause before the first repetition; it doubles.
 const PAUSE: Duration = Duration::from_millis(400);
+/// The longest pause that a server is granted when it asks for one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Names of files that are compressed themselves: a server may say so in `Content-Encoding`, which changes nothing.
 const COMPRESSED: [&str; 6] = [".gz", ".tgz", ".xz", ".bz2", ".zst", ".svgz"];
 
@@ -76,15 +78,15 @@ enum Attempt {
 enum Stop {
     /// It will be the same next time.
     Final(Error),
-    /// Worth another try.
-    Passing(Error),
+    /// Worth another try, after the time that the server asks for.
+    Passing(Error, Option<Duration>),
     /// Nothing that another server could do better.
     Here(Error),
 }
 
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Stop {
-        if refusal.passing { Stop::Passing(refusal.error) } else { Stop::Final(refusal.error) }
+        if refusal.passing { Stop::Passing(refusal.error, refusal.after) } else { Stop::Final(refusal.error) }
     }
 }
 
@@ -138,13 +140,17 @@ impl<'a> Transfer<'a> {
                 }
                 Err(Stop::Final(error)) => return Err(Failure::There(error)),
                 Err(Stop::Here(error)) => return Err(Failure::Here(error)),
-                Err(Stop::Passing(error)) => {
+                Err(Stop::Passing(error, asked)) => {
                     failures = if self.done > before { 1 } else { failures + 1 };
                     if failures >= ATTEMPTS {
                         return Err(Failure::There(error));
                     }
                     self.cx.ui.debug(format!("{error}; trying again"));
-                    tokio::time::sleep(PAUSE * 2u32.pow(failures - 1)).await;
+                    let asked = asked.unwrap_or_default().min(LONGEST_PAUSE);
+                    let pause = asked.max(PAUSE * 2u32.pow(failures - 1));
+                    let waiting = || format!("Waiting {} as the server asks", units::seconds(pause.as_secs_f64()));
+                    let _shown = (asked == pause).then(|| self.cx.ui.progress(waiting(), None, Unit::Spinner));
+                    tokio::time::sleep(pause).await;
                 }
             }
         }
@@ -191,7 +197,7 @@ impl<'a> Transfer<'a> {
                 self.ranges = false;
                 let found = range.unwrap_or_else(|| "no range".to_owned());
                 let message = format!("{} was asked for bytes {asked}- and answers {found:?}", self.remote.shown());
-                return Err(Stop::Passing(Error::new(Kind::Network, message)));
+                return Err(Stop::Passing(Error::new(Kind::Network, message), None));
             }
             _ => return Err(self.remote.refusal(response).await.into()),
         }
@@ -211,7 +217,7 @@ impl<'a> Transfer<'a> {
                 let message = format!("{} sends more than the {total} bytes it has", self.remote.shown());
                 self.restart(Validator::default(), pieces).await?;
                 self.ranges = false;
-                Err(Stop::Passing(Error::new(Kind::Network, message)))
+                Err(Stop::Passing(Error::new(Kind::Network, message), None))
             }
             _ => Ok(Attempt::Complete),
         }

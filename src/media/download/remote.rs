@@ -1,6 +1,7 @@
 //! Something on a server: how it is called and how it is asked for.
 
 use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
 
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header};
 
@@ -33,6 +34,8 @@ pub struct Refusal {
     pub error: Error,
     /// Whether another try may end better.
     pub passing: bool,
+    /// How long the server asks to be left alone before that.
+    pub after: Option<Duration>,
 }
 
 impl Remote {
@@ -98,7 +101,7 @@ impl Remote {
     /// Describes a request that got no answer, and whether another may.
     pub fn failure(&self, error: reqwest::Error) -> Refusal {
         let passing = !error.is_redirect() && !error.is_builder();
-        Refusal { error: http::failure(&self.shown(), error), passing }
+        Refusal { error: http::failure(&self.shown(), error), passing, after: None }
     }
 
     /// Describes an answer that is not what was asked for.
@@ -107,6 +110,9 @@ impl Remote {
         let mut error = http::refusal(&self.shown(), status);
         let mut passing =
             status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+        let after = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+            .then(|| http::retry_after(response.headers(), SystemTime::now()))
+            .flatten();
         if let Address::S3(_) = &self.address {
             let region = response.headers().get(BUCKET_REGION).and_then(|v| v.to_str().ok()).map(str::to_owned);
             if region.is_some() && region != self.region() && !status.is_success() {
@@ -122,7 +128,7 @@ impl Remote {
                 );
             }
         }
-        Refusal { error, passing }
+        Refusal { error, passing, after }
     }
 
     fn region(&self) -> Option<String> {
