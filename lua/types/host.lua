@@ -9,9 +9,10 @@ local rimg = {}
 ---@class rimg.ExecResult
 ---@field status integer The exit status; 128 and more for a signal, as a shell reports it.
 ---@field signal string? The signal that killed it, without `SIG`.
----@field stdout string What it wrote, with its line ends.
----@field stderr string What it wrote to standard error.
+---@field stdout string What it wrote, at most 16 MiB, with its line ends.
+---@field stderr string What it wrote to standard error, at most 16 MiB.
 ---@field ok boolean Whether the status is an accepted one.
+---@field truncated boolean Whether it wrote more than the result holds.
 
 ---@class rimg.ExecOptions
 ---@field cwd string? The folder it runs in, relative to the script's folder. Default: the script's folder.
@@ -23,7 +24,7 @@ local rimg = {}
 ---@field quiet boolean? Whether its output is captured without being shown. Default: false.
 ---@field title string? What output and errors call it. Default: the command itself, shortened.
 
----Runs a command on this host and waits for it: text for `/bin/sh -c`, or a list of a program and its arguments, which
+---Runs a command on this host and waits for it, its output shown line by line as it comes: text for `/bin/sh -c`, or a list of a program and its arguments, which
 ---no shell sees. It is killed with all its children when the build is cancelled. `rimg check` does not run it, and
 ---answers status 0 without output.
 ---

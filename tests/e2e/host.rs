@@ -323,6 +323,26 @@ fn the_summary_shows_steps_builds_and_artifacts() {
 }
 
 #[test]
+fn a_program_of_this_host_is_heard_while_it_runs() {
+    let sandbox = Sandbox::new();
+    let source = "local rimg = require 'rimg'\n\
+         local r = rimg.exec([[read name; echo \"hello $name\"; echo pending >&2; printf half\n\
+         while [ ! -e go ]; do sleep 0.05; done; echo ' done in' $(basename $PWD) $WHO ${HOME-nowhere}]],\n\
+         { cwd = 'sub', input = 'reader\\n', env = { WHO = 'us', HOME = false } })\n\
+         assert(r.stdout == 'hello reader\\nhalf done in sub us nowhere\\n', r.stdout)\n";
+    sandbox.write("sub/there", "");
+    let mut live = sandbox.start(source, &["--json"]);
+    for line in ["hello reader", "pending"] {
+        live.wait_for(&format!("\"line\":\"{line}\""), Duration::from_secs(20));
+    }
+    // It runs on only now, so both were events before its end.
+    sandbox.write("sub/go", "");
+    let run = live.end(Duration::from_secs(20)).expect_code(0);
+    assert!(run.stdout.contains("\"line\":\"half done in sub us nowhere\""), "{}", run.stdout);
+    sandbox.assert_clean();
+}
+
+#[test]
 fn a_server_that_goes_away_ends_the_operation_with_its_name() {
     let Some((sandbox, sshd)) = bench() else { return };
     let source = format!("{}vm:run 'echo started; exec sleep 300'\n", head(&sshd));

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use mlua::{Lua, Table};
@@ -15,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::current::current;
 use crate::engine::options::{Blob, EnvChanges};
-use crate::engine::{BuildCx, ResourceId, Resources, Seconds};
+use crate::engine::{BuildCx, OutputSink, ResourceId, Resources, Seconds};
 use crate::error::{Error, Kind, Result};
 use crate::host::process::{self, Process};
+use crate::provisioner::output::{Capture, Captured};
 use crate::script::error::{argument_error, lua_error};
 use crate::script::value::{bytes, decode_table, wrong_type};
 use crate::ui::event::Unit;
-use crate::ui::{Stream, Ui};
 
 const OF: &str = "rimg.exec";
 /// How long a command that ran out of time has between SIGTERM and SIGKILL.
@@ -54,8 +55,7 @@ pub struct ExecOptions {
 struct Finished {
     status: i32,
     signal: Option<String>,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
+    captured: Captured,
 }
 
 /// Runs `rimg.exec(command, options)`.
@@ -68,7 +68,7 @@ pub async fn exec(lua: Lua, (command, options): (mlua::Value, mlua::Value)) -> m
         super::current::acts(&lua);
         run(&cx, &title, argv, &options).await.map_err(lua_error)?
     } else {
-        Finished { status: 0, signal: None, stdout: Vec::new(), stderr: Vec::new() }
+        Finished { status: 0, signal: None, captured: Captured::default() }
     };
     let accepted = match options.valid_exit_codes.as_slice() {
         // What is not run cannot fail.
@@ -77,13 +77,15 @@ pub async fn exec(lua: Lua, (command, options): (mlua::Value, mlua::Value)) -> m
         codes => codes.contains(&finished.status),
     };
     if !accepted && options.check.unwrap_or(true) {
-        return Err(lua_error(refused(&title, &finished)));
+        return Err(lua_error(refused(&title, finished)));
     }
+    let captured = finished.captured;
     let result = lua.create_table()?;
     result.raw_set("status", finished.status)?;
     result.raw_set("signal", finished.signal.as_deref())?;
-    result.raw_set("stdout", lua.create_string(finished.stdout)?)?;
-    result.raw_set("stderr", lua.create_string(finished.stderr)?)?;
+    result.raw_set("truncated", captured.truncated())?;
+    result.raw_set("stdout", lua.create_string(captured.stdout.bytes)?)?;
+    result.raw_set("stderr", lua.create_string(captured.stderr.bytes)?)?;
     result.raw_set("ok", accepted)?;
     Ok(result)
 }
@@ -150,38 +152,31 @@ async fn run(cx: &BuildCx, title: &str, argv: Vec<OsString>, options: &ExecOptio
     let entered = Entered::new(&cx.resources, title);
     let mut process = Process::spawn(&mut command).map_err(|e| e.within(OF))?;
     entered.started(process.id());
-    let ui = (!options.quiet).then_some(&cx.ui);
-    let mut stdout = Capture::new(ui, Stream::Stdout);
-    let mut stderr = Capture::new(ui, Stream::Stderr);
-    let work = attend(&mut process, options.input.as_ref(), &mut stdout, &mut stderr);
+    let capture = Mutex::new(Capture::new(cx.ui.clone(), "localhost", options.quiet));
+    let work = attend(&mut process, options.input.as_ref(), &capture);
     let status = match options.timeout {
         None => Some(work.await),
         Some(limit) => tokio::time::timeout(limit.0, work).await.ok(),
     };
+    let captured = capture.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
     let Some(status) = status else {
         process.end(GRACE).await;
         let limit = options.timeout.map(|limit| limit.0).unwrap_or_default();
         return Err(Error::new(Kind::Timeout, format!("{OF}: `{title}` took longer than {limit:?}"))
-            .field("stdout", stdout.text())
-            .field("stderr", stderr.text()));
+            .field("stdout", captured.stdout.into_text())
+            .field("stderr", captured.stderr.into_text()));
     };
     let status =
         status.map_err(|e| Error::new(Kind::Host, format!("{OF}: `{title}`: lost its output")).caused_by(e))?;
     Ok(Finished {
         status: status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(-1),
         signal: status.signal().map(process::signal_name),
-        stdout: stdout.bytes,
-        stderr: stderr.bytes,
+        captured,
     })
 }
 
 /// Feeds and drains the process until it has ended and its pipes are closed or silent.
-async fn attend(
-    process: &mut Process,
-    input: Option<&Blob>,
-    stdout: &mut Capture<'_>,
-    stderr: &mut Capture<'_>,
-) -> std::io::Result<ExitStatus> {
+async fn attend(process: &mut Process, input: Option<&Blob>, capture: &Mutex<Capture>) -> std::io::Result<ExitStatus> {
     let child = process.child();
     let (stdin, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let ended = CancellationToken::new();
@@ -199,6 +194,10 @@ async fn attend(
         ended.cancel();
         status
     };
+    let take = |feed: fn(&mut Capture, &[u8])| {
+        move |bytes: &[u8]| feed(&mut capture.lock().unwrap_or_else(PoisonError::into_inner), bytes)
+    };
+    let (stdout, stderr) = (take(Capture::stdout), take(Capture::stderr));
     let (status, (), out, err) = tokio::join!(wait, feed, drain(out, stdout, &ended), drain(err, stderr, &ended));
     out?;
     err?;
@@ -207,7 +206,7 @@ async fn attend(
 
 async fn drain(
     pipe: Option<impl AsyncRead + Unpin>,
-    capture: &mut Capture<'_>,
+    take: impl Fn(&[u8]),
     ended: &CancellationToken,
 ) -> std::io::Result<()> {
     let Some(mut pipe) = pipe else { return Ok(()) };
@@ -223,51 +222,9 @@ async fn drain(
             () = silent => 0,
         };
         if read == 0 {
-            capture.show_rest();
             return Ok(());
         }
-        capture.take(chunk.get(..read).unwrap_or_default());
-    }
-}
-
-/// One output of the command: kept whole, and shown line by line.
-struct Capture<'a> {
-    bytes: Vec<u8>,
-    shown: usize,
-    ui: Option<&'a Ui>,
-    stream: Stream,
-}
-
-impl<'a> Capture<'a> {
-    fn new(ui: Option<&'a Ui>, stream: Stream) -> Capture<'a> {
-        Capture { bytes: Vec::new(), shown: 0, ui, stream }
-    }
-
-    fn take(&mut self, new: &[u8]) {
-        self.bytes.extend_from_slice(new);
-        while let Some(rest) = self.bytes.get(self.shown..) {
-            let Some(length) = rest.iter().position(|byte| *byte == b'\n') else { break };
-            self.show(rest.get(..length).unwrap_or_default());
-            self.shown += length + 1;
-        }
-    }
-
-    fn show_rest(&mut self) {
-        let rest = self.bytes.get(self.shown..).unwrap_or_default();
-        if !rest.is_empty() {
-            self.show(rest);
-        }
-        self.shown = self.bytes.len();
-    }
-
-    fn show(&self, line: &[u8]) {
-        if let Some(ui) = self.ui {
-            ui.output("localhost", self.stream, String::from_utf8_lossy(line).trim_end_matches('\r'));
-        }
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.bytes).into_owned()
+        take(chunk.get(..read).unwrap_or_default());
     }
 }
 
@@ -306,11 +263,8 @@ impl Drop for Entered {
 }
 
 /// Makes the error for a status that is not accepted, with the command's last words.
-fn refused(title: &str, finished: &Finished) -> Error {
-    let (stdout, stderr) = (String::from_utf8_lossy(&finished.stdout), String::from_utf8_lossy(&finished.stderr));
-    let said = if stderr.trim().is_empty() { &stdout } else { &stderr };
-    let lines: Vec<&str> = said.trim().lines().collect();
-    let last = lines.get(lines.len().saturating_sub(10)..).unwrap_or_default().join("\n");
+fn refused(title: &str, finished: Finished) -> Error {
+    let last = finished.captured.last_lines(10);
     let how = match &finished.signal {
         Some(signal) => format!("was killed by signal {signal}"),
         None => format!("ended with status {}", finished.status),
@@ -321,8 +275,8 @@ fn refused(title: &str, finished: &Finished) -> Error {
     };
     let error = Error::new(Kind::Command, message)
         .field("status", finished.status)
-        .field("stdout", stdout)
-        .field("stderr", stderr);
+        .field("stdout", finished.captured.stdout.into_text())
+        .field("stderr", finished.captured.stderr.into_text());
     match &finished.signal {
         Some(signal) => error.field("signal", signal.as_str()),
         None if finished.status == 127 => error.hint("the shell did not find the program"),
@@ -395,6 +349,16 @@ mod tests {
         assert!(world.err("rimg.exec('x', { env = 'A=1' })").message().contains("NAME = value"));
         assert!(world.err("rimg.exec(nil)").message().contains("found nil"));
         assert!(world.err("rimg.exec {}").message().contains("expected a string, or a list"));
+    }
+
+    #[test]
+    fn more_than_a_result_holds_is_counted_out_and_not_kept() {
+        let world = world();
+        world.ok(r#"
+            local r = rimg.exec("head -c 40000000 /dev/zero; echo end >&2", { quiet = true })
+            assert(r.truncated and #r.stdout == 16 * 2^20 and r.stderr == "end\n", #r.stdout)
+            assert(rimg.exec("echo x").truncated == false)
+        "#);
     }
 
     #[test]
