@@ -188,8 +188,9 @@ function Machine:reboot(opts) end
 
 --- Returns what the machine is; asked once, until it reboots.
 ---@async
+---@param opts rimg.OperationOptions?
 ---@return rimg.Facts
-function Machine:facts() end
+function Machine:facts(opts) end
 
 --- Runs a provisioner on the machine, as a step of its own in output and report: a function of the machine, or a table
 --- with a function `apply` (what `require "std.…"` modules give). What any operation may be told stands in front:
@@ -205,7 +206,7 @@ function Machine:facts() end
 ---@return any ...
 function Machine:apply(provisioner, ...) end
 
----@class rimg.BreakpointOptions
+---@class rimg.BreakpointOptions : rimg.OperationOptions
 ---@field note string? What to tell the person who looks.
 ---@field disable boolean? Whether it is passed over. Default: false.
 
@@ -217,13 +218,13 @@ function Machine:breakpoint(opts) end
 --- Writes a PNG picture of the machine's screen, and returns its full path.
 ---@async
 ---@param path string A path on this host, relative to the Lua script.
+---@param opts rimg.OperationOptions?
 ---@return string
-function Machine:screenshot(path) end
+function Machine:screenshot(path, opts) end
 
----@class rimg.TypeOptions
+---@class rimg.TypeOptions : rimg.OperationOptions
 ---@field keyboard_layout rimg.KeyboardLayout? The layout of the keyboard that the guest believes it has. Default: the builder's `keyboard_layout`, else `us`.
 ---@field key_interval rimg.Duration? How long to wait after each key that goes down or comes up. Default: as long as the guest takes.
----@field timeout rimg.Duration? How long the typing may take. Default: no limit.
 
 --- Types on the machine's keyboard, in the notation of `boot_command`, and returns when the guest has taken the last key.
 ---
@@ -238,17 +239,19 @@ function Machine:type(text, opts) end
 --- Returns the text on the machine's screen, as lines: a text mode's, or what is painted with a known console font (VGA,
 --- Linux, GRUB, EFI, Debian's installer). A cell with something else on it is `\u{FFFD}`; a screen without text is empty.
 ---@async
+---@param opts rimg.OperationOptions?
 ---@return string
-function Machine:screen_text() end
+function Machine:screen_text(opts) end
 
 --- Returns what the machine has written to its serial console since its start, at most the last 4 MiB, as lines without
 --- escape sequences.
 ---@async
+---@param opts rimg.OperationOptions?
 ---@return string
-function Machine:serial() end
+function Machine:serial(opts) end
 
----@class rimg.ExpectOptions
----@field timeout rimg.Duration? How long to wait. Default: 60 seconds.
+---@class rimg.ExpectOptions : rimg.OperationOptions
+---@field timeout rimg.Duration? How long to wait, in each attempt. Default: 60 seconds.
 ---@field source ("screen"|"serial"|"any")? Where to look. Default: `"any"`.
 ---@field plain boolean? Whether the patterns are literal text. Default: false.
 ---@field from_start boolean? Whether the serial console is looked at from its beginning. Default: false, from behind the last match.
@@ -278,7 +281,7 @@ function Machine:serial() end
 ---@return rimg.Expected
 function Machine:expect(pattern, opts) end
 
----@class rimg.ShutdownOptions
+---@class rimg.ShutdownOptions : rimg.OperationOptions
 ---@field command string? The command that shuts it down. Default: the builder's `shutdown_command`, else the power button.
 ---@field timeout rimg.Duration? How long it may take. Default: the builder's `shutdown_timeout`.
 
@@ -296,7 +299,8 @@ function Machine:shutdown(opts) end
 ---@field shutdown_command string? The command that shuts the machine down. Default: the builder's.
 ---@field shutdown_timeout rimg.Duration? How long the shutdown may take. Default: the builder's.
 
---- Shuts the machine down if it is up, makes the artifact, and removes the machine.
+--- Shuts the machine down if it is up, makes the artifact, and removes the machine. What any operation may be told is not
+--- for it, nor for `destroy`: it is done once, and without its artifact there is nothing to go on with.
 ---@async
 ---@param opts rimg.FinishOptions?
 ---@return rimg.Artifact

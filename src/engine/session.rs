@@ -226,7 +226,8 @@ impl Session {
     /// Shuts the machine down and forgets its connection.
     pub async fn shutdown(&self, command: Option<&str>, timeout: Option<Duration>) -> Result<()> {
         let request = serde_json::json!({ "shutdown_command": command });
-        let operation = Operation::new("shutdown", command.unwrap_or_default(), request).survives_death();
+        let operation = Operation::new("shutdown", command.unwrap_or_default(), request);
+        let operation = operation.survives_death().limits_itself();
         self.perform(operation, || async {
             let communicator = match command {
                 Some(_) => Some(self.communicator().await?),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::attempt::context;
-use crate::engine::{Operation, Session, Value, options};
+use crate::engine::{Operation, Session};
 use crate::error::{Error, Kind, Result};
 
 /// How often the prompt looks whether it is still wanted.
@@ -21,13 +21,6 @@ pub struct BreakpointOptions {
     pub note: Option<String>,
     /// Whether it is passed over.
     pub disable: bool,
-}
-
-impl BreakpointOptions {
-    /// Takes what `vm:breakpoint` was given: nothing, a note, or a table of options.
-    pub fn from_value(value: Value) -> Result<BreakpointOptions> {
-        options::decode_short("vm:breakpoint", value, "note")
-    }
 }
 
 /// Tells the prompt that nobody waits for it any more.

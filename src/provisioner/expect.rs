@@ -14,7 +14,7 @@ const SERIAL_LIMIT: u64 = 4 << 20;
 pub async fn expect(session: &Session, patterns: &[String], options: &ExpectOptions) -> Result<Expected> {
     let expectation = Expectation::new(patterns, options).map_err(|e| e.within("vm:expect"))?;
     let request = serde_json::json!({ "patterns": patterns, "options": options });
-    let operation = Operation::new("expect", patterns.join(" | "), request);
+    let operation = Operation::new("expect", patterns.join(" | "), request).limits_itself();
     session
         .perform(operation, || async { expect::expect(session.console()?, &expectation, &context(session)).await })
         .await

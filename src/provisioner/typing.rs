@@ -14,8 +14,6 @@ pub struct TypeOptions {
     pub keyboard_layout: Option<String>,
     /// How long to wait after each key that goes down or comes up; unless said otherwise, as long as the guest takes.
     pub key_interval: Option<Seconds>,
-    /// How long the typing may take.
-    pub timeout: Option<Seconds>,
 }
 
 /// Types `text`, in a boot command's notation.
@@ -24,7 +22,7 @@ pub async fn type_text(session: &Session, text: &str, options: &TypeOptions) -> 
     let layout = options.keyboard_layout.as_deref().or(console.and_then(|console| console.keyboard_layout()));
     check(text, layout).map_err(|e: Error| e.within("vm:type"))?;
     let request = serde_json::json!({ "text": text, "options": options });
-    let operation = Operation::new("type", text, request).timeout(options.timeout.map(|seconds| seconds.0));
+    let operation = Operation::new("type", text, request);
     let pace = Pace { key_interval: options.key_interval.map(|seconds| seconds.0), group_interval: None };
     session
         .perform(operation, || async {

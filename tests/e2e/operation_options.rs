@@ -45,6 +45,27 @@ local function work()
   vm:run("true", { pause_before = "2s" })
   assert(os.time() - started >= 1)
 
+  -- What is asked of a machine, and of a console that this one does not have.
+  assert(vm:facts({ only = "db" }) == nil and vm:facts({ max_retries = 1 }).system == "linux")
+  assert(vm:breakpoint { note = "look", only = "db" } == nil)
+  vm:breakpoint { note = "here", timeout = "1m" }
+  for _, call in ipairs {
+    function(options) return vm:type("x", options) end,
+    function(options) return vm:expect("x", options) end,
+    function(options) return vm:screenshot(dir .. "/x.png", options) end,
+    function(options) return vm:screen_text(options) end,
+    function(options) return vm:serial(options) end,
+  } do
+    assert(call { except = "web" } == nil)
+    local none = call { continue_on_error = true, timeout = "5s", override = { web = { max_retries = 1 } } }
+    assert(none.ok == false and none.kind == "unsupported", none.kind)
+    local ok, err = pcall(call, { tiemout = 1 })
+    assert(not ok and err.hint:find "timeout", tostring(err))
+  end
+  assert(vm:shutdown { only = "db" } == nil)
+  assert(vm:shutdown { continue_on_error = true, timeout = "5s" }.kind == "unsupported")
+  assert(vm:run("true").ok)
+
   -- Provisioners.
   local calls = 0
   local function flaky(machine, word)

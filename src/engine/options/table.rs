@@ -41,6 +41,7 @@ impl<'a> OptionTable<'a> {
     pub fn rest<T: DeserializeOwned>(mut self) -> Result<T> {
         let own = fields::<T>();
         if let Some((name, _)) = self.entries.iter().find(|(name, _)| !own.contains(&name.as_str())) {
+            self.names.retain(|name| !own.contains(name));
             self.names.splice(0..0, own.iter().copied());
             let hint = did_you_mean(name, &self.names)
                 .unwrap_or_else(|| format!("the options are: {}", self.names.join(", ")));

@@ -8,8 +8,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::artifact::{ArtifactHandle, Origin};
-use crate::engine::options::OptionTable;
-use crate::engine::{BuildCx, CaptureSpec, Line, OperationOptions, Outcome, Seconds, Session};
+use crate::console::expect::ExpectOptions;
+use crate::engine::options::{OptionTable, long_form};
+use crate::engine::{BuildCx, CaptureSpec, Line, OperationOptions, Outcome, Session};
 use crate::error::{Error, Result};
 use crate::provisioner;
 use crate::provisioner::shell::ShellOptions;
@@ -36,9 +37,12 @@ impl MachineHandle {
 pub struct ShutdownOptions {
     /// The command that shuts it down, in place of the builder's `shutdown_command`.
     pub command: Option<String>,
-    /// How long it may take.
-    pub timeout: Option<Seconds>,
 }
+
+/// The options of what has none of its own.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NoOptions {}
 
 const NAMES: &[&str] = &[
     "name",
@@ -121,6 +125,11 @@ fn number(bytes: u64) -> mlua::Result<Value> {
     Ok(i64::try_from(bytes).map_or(Value::Nil, Value::Integer))
 }
 
+/// Gives text to Lua.
+fn text(lua: &Lua, text: String) -> mlua::Result<Value> {
+    lua.create_string(text).map(Value::String)
+}
+
 /// Gives a failure to Lua as a result: the error's fields, and `ok`, which is false.
 pub fn failure(lua: &Lua, error: &Error) -> mlua::Result<Value> {
     let mut fields = serde_json::Map::new();
@@ -169,17 +178,20 @@ impl UserData for MachineHandle {
         files(methods);
         power(methods);
         console(methods);
-        methods.add_async_method("facts", async |lua, this, ()| {
+        methods.add_async_method("facts", async |lua, this, table: Option<Value>| {
             let session = this.session.clone();
             drop(this);
-            answer(&lua, &provisioner::facts::facts(&session).await.into_lua_result()?)
+            let (operation, NoOptions {}) = both_of("vm:facts", &session, table)?;
+            let work = provisioner::facts::facts(&session);
+            done(&lua, "vm:facts", &session, operation, work, |facts| answer(&lua, &facts)).await
         });
-        methods.add_async_method("breakpoint", async |_, this, args: Value| {
+        methods.add_async_method("breakpoint", async |lua, this, args: Value| {
             let session = this.session.clone();
             drop(this);
-            let options = super::builders::options(args);
-            let options = provisioner::breakpoint::BreakpointOptions::from_value(options).into_lua_result()?;
-            provisioner::breakpoint::breakpoint(&session, options).await.into_lua_result()
+            let given = long_form(super::builders::options(args), "note");
+            let (operation, options) = both("vm:breakpoint", &session, given)?;
+            let work = provisioner::breakpoint::breakpoint(&session, options);
+            done(&lua, "vm:breakpoint", &session, operation, work, |()| Ok(Value::Nil)).await
         });
         methods.add_meta_method("__tostring", |_, this, ()| Ok(format!("machine {}", this.session.name())));
         methods.add_meta_method("__index", |_, _, name: String| -> mlua::Result<Value> {
@@ -283,11 +295,12 @@ fn power<M: UserDataMethods<MachineHandle>>(methods: &mut M) {
         let work = provisioner::power::reboot(&session, options);
         done(&lua, "vm:reboot", &session, operation, work, |()| Ok(Value::Nil)).await
     });
-    methods.add_async_method("shutdown", async |_, this, table: Option<Value>| {
+    methods.add_async_method("shutdown", async |lua, this, table: Option<Value>| {
         let session = this.session.clone();
         drop(this);
-        let options: ShutdownOptions = options("vm:shutdown", table)?;
-        session.shutdown(options.command.as_deref(), options.timeout.map(|s| s.0)).await.into_lua_result()
+        let (operation, options): (_, ShutdownOptions) = both_of("vm:shutdown", &session, table)?;
+        let work = session.shutdown(options.command.as_deref(), operation.timeout.map(|limit| limit.0));
+        done(&lua, "vm:shutdown", &session, operation, work, |()| Ok(Value::Nil)).await
     });
     methods.add_async_method("finish", async |lua, this, table: Option<Value>| {
         let (session, origin) = (this.session.clone(), this.origin.clone());
@@ -307,31 +320,43 @@ fn power<M: UserDataMethods<MachineHandle>>(methods: &mut M) {
 
 /// What is done at the machine's console.
 fn console<M: UserDataMethods<MachineHandle>>(methods: &mut M) {
-    methods.add_async_method("screenshot", async |_, this, path: Value| {
+    methods.add_async_method("screenshot", async |lua, this, (path, table): (Value, Option<Value>)| {
         let (session, path) = (this.session.clone(), value::path("vm:screenshot", "the picture's path", &path)?);
         drop(this);
-        let written = provisioner::screenshot::screenshot(&session, &path).await.into_lua_result()?;
-        Ok(written.display().to_string())
+        let (operation, NoOptions {}) = both_of("vm:screenshot", &session, table)?;
+        let work = provisioner::screenshot::screenshot(&session, &path);
+        let written = |path: std::path::PathBuf| text(&lua, path.display().to_string());
+        done(&lua, "vm:screenshot", &session, operation, work, written).await
     });
-    methods.add_async_method("type", async |_, this, (text, table): (Value, Option<Value>)| {
-        let (session, text) = (this.session.clone(), value::string("vm:type", "the text", &text)?);
+    methods.add_async_method("type", async |lua, this, (keys, table): (Value, Option<Value>)| {
+        let (session, keys) = (this.session.clone(), value::string("vm:type", "the text", &keys)?);
         drop(this);
-        provisioner::typing::type_text(&session, &text, &options("vm:type", table)?).await.into_lua_result()
+        let (operation, options) = both_of("vm:type", &session, table)?;
+        let work = provisioner::typing::type_text(&session, &keys, &options);
+        done(&lua, "vm:type", &session, operation, work, |()| Ok(Value::Nil)).await
     });
-    methods.add_async_method("screen_text", async |_, this, ()| {
+    methods.add_async_method("screen_text", async |lua, this, table: Option<Value>| {
         let session = this.session.clone();
         drop(this);
-        provisioner::expect::screen_text(&session).await.into_lua_result()
+        let (operation, NoOptions {}) = both_of("vm:screen_text", &session, table)?;
+        let work = provisioner::expect::screen_text(&session);
+        done(&lua, "vm:screen_text", &session, operation, work, |shown| text(&lua, shown)).await
     });
-    methods.add_async_method("serial", async |_, this, ()| {
+    methods.add_async_method("serial", async |lua, this, table: Option<Value>| {
         let session = this.session.clone();
         drop(this);
-        provisioner::expect::serial(&session).await.into_lua_result()
+        let (operation, NoOptions {}) = both_of("vm:serial", &session, table)?;
+        let work = provisioner::expect::serial(&session);
+        done(&lua, "vm:serial", &session, operation, work, |written| text(&lua, written)).await
     });
     methods.add_async_method("expect", async |lua, this, (pattern, table): (Value, Option<Value>)| {
-        let (session, patterns, options) = (this.session.clone(), patterns(pattern)?, options("vm:expect", table)?);
+        let (session, patterns) = (this.session.clone(), patterns(pattern)?);
         drop(this);
-        answer(&lua, &provisioner::expect::expect(&session, &patterns, &options).await.into_lua_result()?)
+        let (operation, mut options): (_, ExpectOptions) = both_of("vm:expect", &session, table)?;
+        // The limit of an attempt is how long to wait: one that is over says what is there instead.
+        options.timeout = operation.timeout;
+        let work = provisioner::expect::expect(&session, &patterns, &options);
+        done(&lua, "vm:expect", &session, operation, work, |seen| answer(&lua, &seen)).await
     });
 }
 
