@@ -42,11 +42,12 @@ function Artifact:checksum(options) end
 
 ---@class rimg.CompressOptions
 ---@field output string? The file to write; may hold `{{.BuildName}}` and `{{.BuilderType}}`. Default: beside the artifact, with the format as its extension.
----@field format ("tar.gz"|"tar.zst"|"tar"|"zip"|"gz"|"zst")? Default: by the output's extension, else `tar.gz`.
----@field compression_level integer? 0 (store) to 9 for gzip and zip, 1 to 22 for zstd. Default: 6 and 3.
+---@field format ("tar.gz"|"tar.zst"|"tar.xz"|"tar.bz2"|"tar.lz4"|"tar"|"zip"|"gz"|"zst"|"xz"|"bz2"|"lz4"|"bgzf")? Default: by the output's extension, else `tar.gz`.
+---@field compression_level integer? 0 (store) to 9 for gzip, BGZF and zip, 1 to 22 for zstd, 0 to 9 for xz, 1 to 9 for bzip2; lz4 has only 1. Default: 6, for zstd 3, for bzip2 9.
 ---@field keep_input_artifact boolean? Whether the artifact's own files stay. Default: true.
 
---- Packs the artifact's files into an archive, or compresses its one file (`gz`, `zst`), on all cores.
+--- Packs the artifact's files into an archive, or compresses its one file (`gz`, `zst`, `xz`, `bz2`, `lz4`, `bgzf`), on all
+--- cores (lz4 on one; xz on as many as a quarter of the memory is enough for).
 ---
 --- ```lua
 --- image:compress { output = "out/web.tar.zst", compression_level = 19 }

@@ -5,8 +5,13 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use lz4_flex::frame::{BlockSize, FrameEncoder, FrameInfo};
+
+use super::bgzf::Bgzf;
+use super::bz2::Bz2;
 use super::deflate::Gzip;
 use super::output::{Output, stream_error};
+use super::xz::Xz;
 use super::zip::Zip;
 use crate::engine::artifact::ArtifactFile;
 use crate::error::{Error, Kind, Result, io_error};
@@ -21,22 +26,40 @@ pub enum Format {
     Tar,
     TarGz,
     TarZst,
+    TarXz,
+    TarBz2,
+    TarLz4,
     Zip,
     /// One file, compressed.
     Gz,
     /// One file, compressed.
     Zst,
+    /// One file, compressed.
+    Xz,
+    /// One file, compressed.
+    Bz2,
+    /// One file, compressed.
+    Lz4,
+    /// One file, compressed in gzip members that a reader can jump to.
+    Bgzf,
 }
 
 impl Format {
     /// Every format with the ways users write it; the first is its extension. Longer ones come first.
-    pub const NAMES: [(Format, &'static [&'static str]); 6] = [
+    pub const NAMES: [(Format, &'static [&'static str]); 13] = [
         (Format::TarGz, &["tar.gz", "tgz"]),
         (Format::TarZst, &["tar.zst", "tzst"]),
+        (Format::TarXz, &["tar.xz", "txz"]),
+        (Format::TarBz2, &["tar.bz2", "tbz2"]),
+        (Format::TarLz4, &["tar.lz4"]),
         (Format::Tar, &["tar"]),
         (Format::Zip, &["zip"]),
         (Format::Gz, &["gz"]),
         (Format::Zst, &["zst"]),
+        (Format::Xz, &["xz"]),
+        (Format::Bz2, &["bz2"]),
+        (Format::Lz4, &["lz4"]),
+        (Format::Bgzf, &["bgzf", "bgz"]),
     ];
 
     /// Returns the format of that name, with or without a dot before it.
@@ -62,7 +85,7 @@ impl Format {
 
     /// Tells whether it holds one file only, without its name.
     pub fn is_single(self) -> bool {
-        matches!(self, Format::Gz | Format::Zst)
+        matches!(self, Format::Gz | Format::Zst | Format::Xz | Format::Bz2 | Format::Lz4 | Format::Bgzf)
     }
 
     /// Returns the levels it knows and the one it takes by itself.
@@ -70,7 +93,9 @@ impl Format {
         match self {
             Format::Tar => (0..=9, 0),
             Format::TarZst | Format::Zst => (1..=22, 3),
-            Format::TarGz | Format::Gz | Format::Zip => (0..=9, 6),
+            Format::TarBz2 | Format::Bz2 => (1..=9, 9),
+            Format::TarLz4 | Format::Lz4 => (1..=1, 1),
+            Format::TarGz | Format::Gz | Format::Zip | Format::Bgzf | Format::TarXz | Format::Xz => (0..=9, 6),
         }
     }
 }
@@ -122,29 +147,56 @@ pub fn pack(
     work: &Work<'_>,
 ) -> Result<ArtifactFile> {
     let target = output.target().to_owned();
-    let written = match format {
-        Format::Tar => tar(entries, &mut output, work),
-        Format::TarGz | Format::Gz => {
-            let mut gzip =
-                Gzip::new(&mut output, level.unsigned_abs()).map_err(|e| stream_error("write", &target, e))?;
-            let done =
-                if format.is_single() { single(entries, &mut gzip, work) } else { tar(entries, &mut gzip, work) };
-            done.and_then(|()| gzip.finish())
-        }
-        Format::TarZst | Format::Zst => zstd(entries, format, level, &mut output, work),
-        Format::Zip => zip(entries, level.unsigned_abs(), &mut output, work),
-    };
+    let written = write(entries, format, level, &mut output, work);
     written.map_err(|e| stream_error("write", &target, e))?;
     output.finish()
 }
 
-fn zstd(entries: &[Entry], format: Format, level: i32, output: &mut Output, work: &Work<'_>) -> io::Result<()> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut encoder = zstd::stream::write::Encoder::new(output, level)?;
-    encoder.include_checksum(true)?;
-    encoder.multithread(u32::try_from(cores).unwrap_or(1))?;
-    if format.is_single() { single(entries, &mut encoder, work) } else { tar(entries, &mut encoder, work) }?;
-    encoder.finish().map(drop)
+fn write(entries: &[Entry], format: Format, level: i32, out: &mut Output, work: &Work<'_>) -> io::Result<()> {
+    let content = |out: &mut dyn Write| match format.is_single() {
+        true => single(entries, out, work),
+        false => tar(entries, out, work),
+    };
+    let steps = level.unsigned_abs();
+    match format {
+        Format::Tar => content(out),
+        Format::Zip => zip(entries, steps, out, work),
+        Format::TarGz | Format::Gz => {
+            let mut gzip = Gzip::new(out, steps)?;
+            content(&mut gzip)?;
+            gzip.finish()
+        }
+        Format::Bgzf => {
+            let mut bgzf = Bgzf::new(out, steps)?;
+            content(&mut bgzf)?;
+            bgzf.finish()
+        }
+        Format::TarZst | Format::Zst => {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            let mut encoder = zstd::stream::write::Encoder::new(out, level)?;
+            encoder.include_checksum(true)?;
+            encoder.multithread(u32::try_from(cores).unwrap_or(1))?;
+            content(&mut encoder)?;
+            encoder.finish().map(drop)
+        }
+        Format::TarXz | Format::Xz => {
+            let mut xz = Xz::new(out, steps, work.cancel)?;
+            content(&mut xz)?;
+            xz.finish()
+        }
+        Format::TarBz2 | Format::Bz2 => {
+            let mut bz2 = Bz2::new(out, steps)?;
+            content(&mut bz2)?;
+            bz2.finish()
+        }
+        Format::TarLz4 | Format::Lz4 => {
+            // On one core: it is faster than disks, and more than one frame is more than some readers take.
+            let info = FrameInfo::new().block_size(BlockSize::Max4MB).content_checksum(true);
+            let mut encoder = FrameEncoder::with_frame_info(info, out);
+            content(&mut encoder)?;
+            encoder.finish().map(drop).map_err(io::Error::from)
+        }
+    }
 }
 
 /// A file of the input, opened: its size is what it was then.

@@ -22,9 +22,11 @@ const OF: &str = "artifact:compress";
 pub struct CompressOptions {
     /// The file to write; may hold `{{.BuildName}}` and `{{.BuilderType}}`. Beside the artifact when it is not given.
     pub output: Option<String>,
-    /// `tar.gz`, `tar.zst`, `tar`, `zip`, `gz` or `zst`; by the output's extension when it is not given, else `tar.gz`.
+    /// `tar.gz`, `tar.zst`, `tar.xz`, `tar.bz2`, `tar.lz4`, `tar`, `zip`, or for one file `gz`, `zst`, `xz`, `bz2`, `lz4`,
+    /// `bgzf`; by the output's extension when it is not given, else `tar.gz`.
     pub format: Option<String>,
-    /// 0 (store) to 9 for gzip and zip, 1 to 22 for zstd; 6 and 3 when it is not given.
+    /// 0 (store) to 9 for gzip, BGZF and zip, 1 to 22 for zstd, 0 to 9 for xz, 1 to 9 for bzip2, only 1 for lz4; 6, 3, 6,
+    /// 9 and 1 when it is not given.
     pub compression_level: Option<i32>,
     /// Whether the artifact's own files stay; true unless said otherwise.
     pub keep_input_artifact: Option<bool>,
@@ -44,7 +46,7 @@ pub async fn compress(artifact: &Artifact, options: CompressOptions, cx: &BuildC
         (Some(format), _) => Format::parse(format).map_err(|e| e.within(format!("{OF}: option `format`")))?,
         (None, Some(output)) => Format::of_name(output).ok_or_else(|| {
             Error::new(Kind::Option, format!("{OF}: option `output`: cannot tell the format of {output:?}"))
-                .hint("end it in .tar.gz, .tar.zst, .zip, .gz or .zst, or give a `format`")
+                .hint("end it in .tar.gz, .tar.zst, .tar.xz, .zip, .gz, .zst, .xz or another format's name, or give a `format`")
         })?,
         (None, None) => Format::TarGz,
     };
@@ -55,7 +57,7 @@ pub async fn compress(artifact: &Artifact, options: CompressOptions, cx: &BuildC
     if format.is_single() && artifact.files.len() > 1 {
         let (found, name) = (artifact.files.len(), format.extension());
         return Err(Error::new(Kind::Option, format!("{OF}: {name} holds one file, and the artifact has {found}"))
-            .hint(format!("use tar.{name}")));
+            .hint(format!("use tar.{}", if format == Format::Bgzf { "gz" } else { name })));
     }
     let target = match &options.output {
         Some(output) => name::output(OF, output, artifact, &[], cx)?,
@@ -85,7 +87,8 @@ pub fn level(of: &str, format: Format, asked: Option<i32>) -> Result<i32> {
         Some(level) if range.contains(&level) => Ok(level),
         Some(level) => {
             let (from, to, name) = (range.start(), range.end(), format.extension());
-            let message = format!("{of}: option `compression_level`: {name} has levels {from} to {to}, found {level}");
+            let known = if from == to { format!("only level {from}") } else { format!("levels {from} to {to}") };
+            let message = format!("{of}: option `compression_level`: {name} has {known}, found {level}");
             Err(Error::new(Kind::Option, message))
         }
     }

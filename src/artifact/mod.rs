@@ -1,6 +1,9 @@
 //! Post-processing: functions from an artifact to a new artifact.
 
 pub mod archive;
+pub mod bgzf;
+pub mod blocks;
+pub mod bz2;
 pub mod checksum;
 pub mod compress;
 pub mod convert;
@@ -10,4 +13,5 @@ pub mod manifest;
 pub mod name;
 pub mod output;
 pub mod vagrant;
+pub mod xz;
 mod zip;

@@ -70,6 +70,24 @@ async fn every_format_gives_back_what_went_in() {
         tool(dir, "tar", &["-C", "zst", "--zstd", "-xf", "x.tar.zst"]);
         same(std::fs::read(library.join("zst/one.bin")).unwrap());
     }
+    for (program, format) in [("xz", "xz"), ("bzip2", "bz2"), ("lz4", "lz4")] {
+        if !has(program) {
+            continue;
+        }
+        let name = format!("x.{format}");
+        compressed(&library, &single, &name).await;
+        tool(dir, program, &["-t", &name]);
+        same(tool(dir, program, &["-dc", &name]));
+        let name = format!("x.tar.{format}");
+        compressed(&library, &both, &name).await;
+        std::fs::create_dir(library.join(format)).unwrap();
+        tool(dir, "tar", &["-C", format, "-I", program, "-xf", &name]);
+        same(std::fs::read(library.join(format!("{format}/one.bin"))).unwrap());
+    }
+    let packed = std::fs::read(compressed(&library, &single, "x.bgz").await).unwrap();
+    tool(dir, "gzip", &["-t", "-S", ".bgz", "x.bgz"]);
+    same(tool(dir, "gzip", &["-dc", "-S", ".bgz", "x.bgz"]));
+    bgzf_is_well_formed(&packed, 5_000_001);
     for name in ["x.tar", "x.tar.gz", "y.tgz"] {
         compressed(&library, &both, name).await;
         let out = library.join(format!("out-{name}"));
@@ -87,6 +105,21 @@ async fn every_format_gives_back_what_went_in() {
     }
     let names = library.names("");
     assert!(names.iter().all(|name| !name.contains(".rimg-")), "{names:?}");
+}
+
+/// Follows the members of a BGZF file by the sizes they tell (SAM specification, section 4.1).
+fn bgzf_is_well_formed(mut rest: &[u8], expected: usize) {
+    let (mut total, mut last) = (0, usize::MAX);
+    while !rest.is_empty() {
+        assert_eq!(rest[..4], [0x1f, 0x8b, 8, 4]);
+        assert_eq!(rest[10..16], [6, 0, b'B', b'C', 2, 0]);
+        let (member, behind) = rest.split_at(usize::from(u16::from_le_bytes([rest[16], rest[17]])) + 1);
+        last = u32::from_le_bytes(member[member.len() - 4..].try_into().unwrap()) as usize;
+        assert!(last <= 1 << 16);
+        total += last;
+        rest = behind;
+    }
+    assert_eq!((total, last), (expected, 0), "the length of all, and of the member at the end");
 }
 
 #[tokio::test]
@@ -139,6 +172,11 @@ async fn wrong_options_are_told_before_anything_is_done() {
     assert!(refused(wrong("x.gz")).await.hints().concat().contains("tar.gz"));
     let level = CompressOptions { compression_level: Some(10), ..wrong("x.tar.gz") };
     assert!(refused(level).await.message().contains("found 10"));
+    let wrong_level = |output: &str, level| CompressOptions { compression_level: Some(level), ..wrong(output) };
+    assert!(refused(wrong_level("x.tbz2", 0)).await.message().contains("levels 1 to 9, found 0"));
+    assert!(refused(wrong_level("x.txz", 10)).await.message().contains("levels 0 to 9, found 10"));
+    assert!(refused(wrong_level("x.tar.lz4", 9)).await.message().contains("only level 1, found 9"));
+    assert!(refused(wrong("x.bgzf")).await.hints().concat().contains("tar.gz"));
     assert_eq!(library.names(""), ["a", "b"]);
     let missing = FilesOptions { files: vec!["none.img".into()], ..Default::default() };
     let error = files(missing, &library.cx).await.unwrap_err();
@@ -156,7 +194,7 @@ async fn a_cancelled_compression_leaves_nothing() {
     // Zeroes for a minute, and no disk space.
     std::fs::File::options().write(true).open(&source).unwrap().set_len(200 << 30).unwrap();
     let artifact = of(&library.cx, &[&source]).await;
-    for output in ["x.tar.gz", "x.zst", "x.zip"] {
+    for output in ["x.tar.gz", "x.zst", "x.zip", "x.xz", "x.bz2", "x.lz4", "x.bgz"] {
         let options = CompressOptions { output: some(output), ..Default::default() };
         let work = compress(&artifact, options, &library.cx);
         assert!(tokio::time::timeout(Duration::from_millis(300), work).await.is_err());
@@ -182,7 +220,8 @@ async fn a_full_disk_is_said_and_leaves_nothing() {
     let source = library.write("a.bin", sample(20_000_000));
     let artifact = of(&library.cx, &[&source]).await;
     let mut errors = Vec::new();
-    for output in ["small/x.tar.gz", "small/x.zst", "small/x.zip"] {
+    for name in ["x.tar.gz", "x.zst", "x.zip", "x.xz", "x.bz2", "x.lz4", "x.bgz"] {
+        let output = &format!("small/{name}");
         let options = CompressOptions { output: some(output), ..Default::default() };
         errors.push(compress(&artifact, options, &library.cx).await.map(|_| ()));
     }
