@@ -25,7 +25,9 @@ local function install(name, options)
         "c",
         { expect = "grub>" },
         "linux /boot/vmlinuz console=tty0 answers=http://{{ .HTTPIP }}:{{ .HTTPPort }}/answers<enter>",
-        "initrd /boot/initrd.gz<enter>boot<enter>",
+        -- While GRUB loads a file it does not look at the keyboard, and firmware keeps few keys for it.
+        { expect = "^grub>$" },
+        "initrd /boot/initrd.gz<enter>", { expect = "^grub>$" }, "boot<enter>",
         { expect = "installer: fetching http", timeout = "2m", fail = { "installer: FAILED.*" } },
         { expect = "going down for the reboot", timeout = "5m", fail = { "installer: FAILED.*" } },
       },
@@ -39,8 +41,9 @@ local function install(name, options)
     vm:shell { "echo provisioned >/etc/provisioned" }
     local image = vm:finish { output_directory = "out/" .. name, name = name }
     if not options.efi then
-      -- Nothing of the installation is needed to boot what it made.
-      image:boot(function(test) test:run "grep provisioned /etc/provisioned" end)
+      -- Nothing of the installation is needed to boot what it made; the temporary key was taken back.
+      local login = { ssh_username = "vagrant", ssh_password = "vagrant" }
+      image:boot(login, function(test) test:run "grep provisioned /etc/provisioned" end)
     end
   end)
 end

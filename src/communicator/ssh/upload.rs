@@ -158,13 +158,17 @@ impl SshCommunicator {
         let (writer, pieces) = pipe::outgoing();
         let before = counter.get();
         let (root, counted, end) = (dir.to_owned(), counter.clone(), word.clone());
+        let (packing, packed) = tokio::sync::oneshot::channel::<()>();
         let producer = tokio::task::spawn_blocking(move || {
+            let _packing = packing;
             tree::pack(&root, writer, tree::Packing { sparse, end: Some(&end) }, &counted)
         });
         let line = scripts::line(scripts::RECEIVE_TREE, &[&operand(to), &temporary_name(None), &word, &word]);
         let mut output = Output::answer();
-        let status = self.run(line, Input::Pipe { pieces, producer, counter: None }, &mut output).await?;
-        accept(status, &output, || format!("cannot unpack the folder into {to}"))?;
+        let ran = self.run(line, Input::Pipe { pieces, producer, counter: None }, &mut output).await;
+        // Nobody takes its pieces any more, so it ends; what it still counts must not mix with another way's.
+        let _ = packed.await;
+        accept(ran?, &output, || format!("cannot unpack the folder into {to}"))?;
         if !output.says(&word) {
             return Err(no_shell().within(format!("cannot unpack the folder into {to}")));
         }
