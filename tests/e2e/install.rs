@@ -26,8 +26,8 @@ local function install(name, options)
         { expect = "grub>" },
         "linux /boot/vmlinuz console=tty0 answers=http://{{ .HTTPIP }}:{{ .HTTPPort }}/answers<enter>",
         -- While GRUB loads a file it does not look at the keyboard, and firmware keeps few keys for it.
-        { expect = "^grub>$" },
-        "initrd /boot/initrd.gz<enter>", { expect = "^grub>$" }, "boot<enter>",
+        { expect = "^ *grub>$" },
+        "initrd /boot/initrd.gz<enter>", { expect = "^ *grub>$" }, "boot<enter>",
         { expect = "installer: fetching http", timeout = "2m", fail = { "installer: FAILED.*" } },
         { expect = "going down for the reboot", timeout = "5m", fail = { "installer: FAILED.*" } },
       },

@@ -87,7 +87,8 @@ fn a_guest_becomes_an_image_that_is_tested_and_packed() {
     });
 
     // The second smoke test fails the run; what is finished stays, and the throwaway copies do not.
-    let run = run.expect_code(1).expect_errors(&["qemu: run `echo not fit >&2; exit 3`", "not fit", "--> build.lua:4"]);
+    let run =
+        run.expect_code(1).expect_errors(&["qemu: run `echo not fit >&2; exit 3`", "not fit", "--> build.lua:58"]);
     let made = "manifest.json raw web.box web.box.sha512 web.qcow2 web.qcow2.md5 web.qcow2.sha256 web.tar.zst web.vmdk";
     assert_eq!(names(&out), made);
     assert_eq!(run.stdout.matches("KVM does not work").count() + run.stdout.matches("/dev/kvm").count(), {
