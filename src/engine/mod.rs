@@ -16,6 +16,8 @@ pub mod schedule;
 pub mod scope;
 pub mod session;
 pub mod template;
+#[cfg(test)]
+pub mod testing;
 
 pub use artifact::{Artifact, Digest};
 pub use communicator::{Command, Communicator, ExitStatus, FileMeta, Line, OutputSink, Sink, Source};

@@ -1,39 +1,15 @@
 //! What the tests of media share: the surroundings of a build, and the events that came of it.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use crate::engine::{BuildCx, Mode, Resources, Scope, Settings};
+use crate::engine::{BuildCx, Mode, testing};
 use crate::ui::{Event, Renderer, Stamped, Ui, UiThread};
 
 /// Returns the surroundings of a build whose script is in the folder `script` of the temporary one.
 pub fn cx() -> (tempfile::TempDir, BuildCx) {
-    with_ui(Ui::silent())
-}
-
-fn with_ui(ui: Ui) -> (tempfile::TempDir, BuildCx) {
-    let dir = tempfile::tempdir().unwrap();
-    let folder = |name: &str| {
-        let path = dir.path().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        path
-    };
-    let cx = BuildCx {
-        build: "test".into(),
-        scope: Scope::new(),
-        resources: Resources::new(),
-        ui: ui.for_build("test"),
-        settings: Arc::new(Settings {
-            mode: Mode::Live,
-            force: false,
-            debug: false,
-            script_dir: folder("script"),
-            cache_dir: folder("cache"),
-            state_dir: folder("state"),
-            work_dir: folder("work"),
-        }),
-        step: None,
-    };
-    (dir, cx)
+    testing::surroundings(Mode::Live, Ui::silent())
 }
 
 /// The events of a build, as they come.
@@ -51,7 +27,7 @@ impl Recorder {
     pub fn cx() -> (tempfile::TempDir, BuildCx, UiThread, Recorder) {
         let recorder = Recorder::default();
         let (ui, thread) = Ui::start(vec![Box::new(recorder.clone())]);
-        let (dir, cx) = with_ui(ui);
+        let (dir, cx) = testing::surroundings(Mode::Live, ui.for_build("test"));
         (dir, cx, thread, recorder)
     }
 
@@ -60,4 +36,22 @@ impl Recorder {
         thread.flush();
         self.0.lock().unwrap().clone()
     }
+}
+
+/// Returns every file below a folder by its path from there, with its content.
+pub fn files_below(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    fn walk(root: &Path, at: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in std::fs::read_dir(at).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(root, &path, found);
+            } else {
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                found.insert(name, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    walk(root, root, &mut found);
+    found
 }

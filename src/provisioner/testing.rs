@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::engine::machine::Shutdown;
 use crate::engine::{
     Artifact, BuildCx, CaptureSpec, Command, Communicator, ExitStatus, FileMeta, Health, Line, Machine, Mode,
-    OutputSink, Resources, Scope, Session, Settings, Sink, Source,
+    OutputSink, Session, Sink, Source, testing,
 };
 use crate::error::{Error, Kind, Result};
 use crate::host::process::Process;
@@ -61,32 +61,11 @@ impl Bench {
     }
 
     fn make(mode: Mode) -> Bench {
-        let dir = tempfile::tempdir().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (ui, ui_thread) = Ui::start(vec![Box::new(Lines(seen.clone()))]);
-        let folder = |name: &str| {
-            let path = dir.path().join(name);
-            std::fs::create_dir_all(&path).unwrap();
-            path
-        };
-        let cx = BuildCx {
-            build: "test".into(),
-            scope: Scope::new(),
-            resources: Resources::new(),
-            ui,
-            settings: Arc::new(Settings {
-                mode,
-                force: false,
-                debug: false,
-                script_dir: folder("script"),
-                cache_dir: folder("cache"),
-                state_dir: folder("state"),
-                work_dir: folder("work"),
-            }),
-            step: None,
-        };
+        let (dir, cx) = testing::surroundings(mode, ui);
+        std::fs::create_dir(dir.path().join("home")).unwrap();
         let state = Arc::new(State::default());
-        folder("home");
         let machine = Arc::new(FakeMachine {
             state: state.clone(),
             health: watch::channel(Health::Running).0,

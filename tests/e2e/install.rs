@@ -34,6 +34,13 @@ local function install(name, options)
       ssh_username = "root", ssh_timeout = "5m", shutdown_command = "systemctl poweroff",
     }
     assert(asked == 1, asked)
+    -- The console from the script: the serial line from its beginning and on from there, the screen as it is now.
+    local seen = vm:expect("done, going (down) for", { source = "serial", from_start = true })
+    assert(seen.source == "serial" and seen.captures[1] == "down")
+    assert(vm:expect({ "no such text", name .. " login:" }, { source = "serial" }).index == 2)
+    assert(vm:serial():find("installer: partitioning", 1, true))
+    assert(vm:expect(name .. " login:", { source = "screen" }).source == "screen")
+    assert(vm:screen_text():find(name .. " login:", 1, true))
     assert(vm:run("cat /etc/hostname").stdout == name .. "\n")
     assert(vm:run("cat /etc/installed").ok)
     local efi = vm:run("test -d /sys/firmware/efi", { check = false }).ok

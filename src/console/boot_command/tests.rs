@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::{BootOptions, Pace, Typist, run};
 use crate::engine::options::{Callback, decode};
 use crate::engine::placeholders::Placeholders;
-use crate::engine::{BuildCx, Console, KeyEvent, Mode, Resources, Scope, ScreenText, Settings, Value};
+use crate::engine::{BuildCx, Console, KeyEvent, Mode, ScreenText, Value, testing};
 use crate::error::Result;
 
 /// A console that notes which keys went down and came up, and when.
@@ -55,24 +55,8 @@ impl Keys {
     }
 }
 
-fn cx(dir: &Path) -> BuildCx {
-    let settings = Settings {
-        mode: Mode::Live,
-        force: false,
-        debug: false,
-        script_dir: dir.to_owned(),
-        cache_dir: dir.join("cache"),
-        state_dir: dir.join("state"),
-        work_dir: dir.join("work"),
-    };
-    BuildCx {
-        build: "test".into(),
-        scope: Scope::new(),
-        resources: Resources::new(),
-        ui: crate::ui::Ui::silent(),
-        settings: settings.into(),
-        step: None,
-    }
+fn cx() -> (tempfile::TempDir, BuildCx) {
+    testing::surroundings(Mode::Live, crate::ui::Ui::silent())
 }
 
 fn text(text: &str) -> Value {
@@ -92,7 +76,7 @@ fn known() -> Placeholders {
 }
 
 fn valid(options: &BootOptions) -> Result<()> {
-    options.validate(&cx(Path::new("/nowhere")))?;
+    options.validate(&cx().1)?;
     options.check_placeholders(&known())
 }
 
@@ -108,8 +92,7 @@ fn commands(items: &[Value]) -> (&'static str, Value) {
 
 #[tokio::test]
 async fn steps_are_taken_in_order() {
-    let dir = tempfile::tempdir().unwrap();
-    let build = cx(dir.path());
+    let (dir, build) = cx();
     let function = Callback::new(|values| {
         let Value::Map(entries) = values else { panic!("{values:?}") };
         let [(name, Value::Str(value))] = entries.as_slice() else { panic!("{entries:?}") };
@@ -136,7 +119,7 @@ async fn steps_are_taken_in_order() {
     let capitals = [h, 0x17, 0x17, 0x13, 0x0c, 0x13].map(|key| [0xe1, key]).concat();
     assert_eq!(keys.down(), [[a].as_slice(), &address, &capitals, &[equal], &address, &[0x1c]].concat());
     assert!(started.elapsed() >= Duration::from_millis(20) && started.elapsed() < Duration::from_secs(5));
-    assert!(dir.path().join("shots/x.png").exists());
+    assert!(dir.path().join("script/shots/x.png").exists());
 }
 
 #[tokio::test]
@@ -194,7 +177,7 @@ fn mistakes_are_found_before_anything_starts() {
 
 #[tokio::test]
 async fn boot_steps_are_pairs_and_say_what_they_do() {
-    let dir = tempfile::tempdir().unwrap();
+    let (_dir, build) = cx();
     let pair = |items: &[Value]| Value::List(items.to_vec());
     let steps = |items: &[Value]| ("boot_steps", Value::List(items.to_vec()));
     let options = decoded(&[
@@ -204,7 +187,7 @@ async fn boot_steps_are_pairs_and_say_what_they_do() {
     .unwrap();
     valid(&options).unwrap();
     let keys = Keys::default();
-    run(&options, &keys, &known(), &cx(dir.path())).await.unwrap();
+    run(&options, &keys, &known(), &build).await.unwrap();
     assert_eq!(keys.down(), [0x04]);
     let both = refused(&[steps(&[pair(&[text("a")])]), commands(&[text("a")])]);
     assert!(both.contains("option `boot_steps`: `boot_command` is given, too"), "{both}");

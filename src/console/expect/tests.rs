@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::super::{ExpectOptions, Place};
 use super::*;
-use crate::engine::{KeyEvent, Mode, Resources, Scope, Seconds, Settings};
+use crate::engine::{KeyEvent, Mode, Seconds, testing};
 
 /// A console whose serial line and screen a test writes.
 #[derive(Default)]
@@ -68,25 +68,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        let dir = tempfile::tempdir().unwrap();
-        let folder = |name: &str| dir.path().join(name);
-        let settings = Settings {
-            mode: Mode::Live,
-            force: false,
-            debug: false,
-            script_dir: folder("script"),
-            cache_dir: folder("cache"),
-            state_dir: folder("state"),
-            work_dir: folder("work"),
-        };
-        let cx = BuildCx {
-            build: "test".into(),
-            scope: Scope::new(),
-            resources: Resources::new(),
-            ui: crate::ui::Ui::silent(),
-            settings: Arc::new(settings),
-            step: None,
-        };
+        let (dir, cx) = testing::surroundings(Mode::Live, crate::ui::Ui::silent());
         Bench { console: Arc::default(), cx, dir }
     }
 

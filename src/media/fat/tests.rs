@@ -13,6 +13,7 @@ use crate::engine::placeholders::Placeholders;
 use crate::error::Result;
 use crate::host::process::which;
 use crate::media::medium::Medium;
+use crate::media::testing::files_below;
 
 fn medium(files: &BTreeMap<String, Vec<u8>>) -> Result<Medium> {
     let contents = files.iter().map(|(path, bytes)| (path.clone(), Value::Bytes(bytes.clone()))).collect();
@@ -47,22 +48,7 @@ fn run(program: &str, args: &[&str], image: &Path, rest: &[&str]) -> Option<Stri
 fn unpack(image: &Path) -> Option<BTreeMap<String, Vec<u8>>> {
     let out = tempfile::tempdir().unwrap();
     run("mcopy", &["-s", "-n", "-i"], image, &["::", out.path().to_str().unwrap()])?;
-    fn walk(root: &Path, at: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
-        for entry in std::fs::read_dir(at).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                walk(root, &path, found);
-            } else {
-                found.insert(
-                    path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(),
-                    std::fs::read(&path).unwrap(),
-                );
-            }
-        }
-    }
-    let mut found = BTreeMap::new();
-    walk(out.path(), out.path(), &mut found);
-    Some(found)
+    Some(files_below(out.path()))
 }
 
 fn files(entries: &[(&str, &[u8])]) -> BTreeMap<String, Vec<u8>> {

@@ -7,6 +7,7 @@ use std::process::Command;
 use proptest::prelude::*;
 
 use super::*;
+use crate::media::testing::files_below;
 
 /// Unpacks an image with xorriso, and returns what was in it; none when xorriso is missing.
 fn unpack(iso: &Path, args: &[&str]) -> Option<BTreeMap<String, Vec<u8>>> {
@@ -24,20 +25,7 @@ fn unpack(iso: &Path, args: &[&str]) -> Option<BTreeMap<String, Vec<u8>>> {
         .output()
         .unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    fn walk(root: &Path, at: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
-        for entry in std::fs::read_dir(at).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                walk(root, &path, found);
-            } else {
-                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-                found.insert(name, std::fs::read(&path).unwrap());
-            }
-        }
-    }
-    let mut found = BTreeMap::new();
-    walk(&out.path().join("x"), &out.path().join("x"), &mut found);
-    Some(found)
+    Some(files_below(&out.path().join("x")))
 }
 
 fn image(files: &BTreeMap<String, Vec<u8>>) -> (tempfile::TempDir, PathBuf) {
