@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::artifact::Artifact;
+use super::checkpoint::{Checkpoint, Checkpoints};
 use super::communicator::Communicator;
 use super::console::Console;
 use super::cx::BuildCx;
@@ -39,9 +40,17 @@ pub trait Builder: Send + Sync {
         Ok(())
     }
 
-    /// Makes and starts a machine. It need not be reachable yet: `connect` waits for that. Everything it makes is
-    /// entered in `cx.resources` first.
-    async fn launch(&self, cx: &BuildCx) -> Result<Arc<dyn Machine>>;
+    /// Returns all that a machine of these options starts from, as data: hardware, the digests of images and of what it
+    /// is given to read, the boot command, the version of what runs it. It is the first operation's request, so two
+    /// builders with equal identities make machines that are the same until something is done to them. None means that
+    /// operations on these machines are never replayed.
+    async fn identity(&self, _cx: &BuildCx) -> Result<Option<serde_json::Value>> {
+        Ok(None)
+    }
+
+    /// Makes and starts a machine, or goes on from a checkpoint of one with the same identity. It need not be reachable
+    /// yet: `connect` waits for that. Everything it makes is entered in `cx.resources` first.
+    async fn launch(&self, cx: &BuildCx, from: Option<&Checkpoint>) -> Result<Arc<dyn Machine>>;
 }
 
 /// How and where to leave the finished image; the options of `vm:finish`.
@@ -97,6 +106,11 @@ pub trait Machine: Send + Sync {
 
     /// Returns the console, where the machine has one.
     fn console(&self) -> Option<&dyn Console> {
+        None
+    }
+
+    /// Returns what takes checkpoints of it, where that is possible.
+    fn checkpoints(&self) -> Option<&dyn Checkpoints> {
         None
     }
 

@@ -1,6 +1,7 @@
 //! The contracts every builder, communicator and provisioner is written against. Knows no builder, no protocol, no Lua.
 
 pub mod artifact;
+pub mod checkpoint;
 pub mod communicator;
 pub mod console;
 pub mod cx;
@@ -11,6 +12,7 @@ pub mod options;
 pub mod picture;
 pub mod placeholders;
 pub mod quote;
+pub mod replay;
 pub mod resource;
 pub mod schedule;
 pub mod scope;
@@ -20,6 +22,7 @@ pub mod template;
 pub mod testing;
 
 pub use artifact::{Artifact, Digest};
+pub use checkpoint::{Checkpoint, Checkpoints, Saved, Saving};
 pub use communicator::{Command, Communicator, ExitStatus, FileMeta, Line, OutputSink, Sink, Source};
 pub use console::{Console, Key, KeyEvent, ScreenText};
 pub use cx::{BuildCx, Mode, Settings};

@@ -70,7 +70,7 @@ impl Session {
             title: title.clone(),
         });
         let result = async {
-            let machine = builder.launch(&cx).await?;
+            let machine = builder.launch(&cx, None).await?;
             let health = machine.health();
             let session = Session { builder: Some(builder.clone()), ..Session::new(machine, cx.clone()) };
             if session.live()?.has_communicator() {

@@ -83,7 +83,7 @@ fn builder(entries: &[(&str, Value)]) -> Result<Arc<dyn Builder>, Error> {
 async fn launch(build: &TestBuild, entries: &[(&str, Value)]) -> Result<Arc<dyn Machine>, Error> {
     let builder = builder(entries)?;
     builder.validate(&build.cx)?;
-    builder.launch(&build.cx).await
+    builder.launch(&build.cx, None).await
 }
 
 async fn death(machine: &dyn Machine, limit: Duration) -> String {

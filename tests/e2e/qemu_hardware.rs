@@ -53,7 +53,7 @@ impl Bench {
     async fn launch(&self, entries: &[(&str, Value)]) -> Result<Arc<dyn Machine>, Error> {
         let builder = builder(entries)?;
         builder.validate(&self.build.cx)?;
-        builder.launch(&self.build.cx).await
+        builder.launch(&self.build.cx, None).await
     }
 
     async fn clean(&self) {
@@ -123,7 +123,7 @@ async fn an_installer_on_a_cd_installs_and_the_disk_is_booted_then() {
             ];
             let builder = builder(&[&entries[..], &medium(cd)].concat()).expect("options");
             builder.validate(&build.cx).expect("valid");
-            let machine = builder.launch(&build.cx).await.expect("a machine");
+            let machine = builder.launch(&build.cx, None).await.expect("a machine");
             says(machine.as_ref(), "from-disk", LIMIT).await;
             let said = machine.console().expect("a console").serial_tail(9);
             assert_eq!(said, ["from-cd", "from-disk"], "{board} {disk}");

@@ -49,7 +49,7 @@ impl Guest {
         let options = Value::Map(options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
         let builder = rimg::builder::qemu::decode(options).expect("options");
         builder.validate(&build.cx).expect("valid options");
-        let machine = builder.launch(&build.cx).await.expect("a machine");
+        let machine = builder.launch(&build.cx, None).await.expect("a machine");
         Guest { build, machine, serial, _folder: folder }
     }
 

@@ -9,7 +9,7 @@ use super::options::HostOptions;
 use crate::builder::Entry;
 use crate::communicator::ssh::{SshOptions, Target};
 use crate::engine::options::{OptionTable, fields};
-use crate::engine::{BuildCx, Builder, Machine};
+use crate::engine::{BuildCx, Builder, Checkpoint, Machine};
 use crate::error::{Error, Kind, Result};
 
 /// The line of the registry.
@@ -46,7 +46,7 @@ impl Builder for HostBuilder {
         Ok(Vec::new())
     }
 
-    async fn launch(&self, cx: &BuildCx) -> Result<Arc<dyn Machine>> {
+    async fn launch(&self, cx: &BuildCx, _from: Option<&Checkpoint>) -> Result<Arc<dyn Machine>> {
         let host = self.host()?;
         let target = Target::new(&self.ssh, host, self.ssh.port(), cx).await?;
         let name = self.options.name.clone().unwrap_or_else(|| host.to_owned());

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::machine::LocalMachine;
 use crate::builder::Entry;
 use crate::engine::options::{decode, fields};
-use crate::engine::{BuildCx, Builder, Machine};
+use crate::engine::{BuildCx, Builder, Checkpoint, Machine};
 use crate::error::Result;
 
 /// Options of `rimg.localhost`.
@@ -43,7 +43,7 @@ impl Builder for LocalhostBuilder {
         Ok(Vec::new())
     }
 
-    async fn launch(&self, _: &BuildCx) -> Result<Arc<dyn Machine>> {
+    async fn launch(&self, _: &BuildCx, _from: Option<&Checkpoint>) -> Result<Arc<dyn Machine>> {
         Ok(Arc::new(LocalMachine::new(self.options.name.as_deref().unwrap_or("localhost"))))
     }
 }

@@ -27,7 +27,7 @@ use crate::communicator::ssh::SshOptions;
 use crate::communicator::ssh::keys::TemporaryKeyOptions;
 use crate::console::BootOptions;
 use crate::engine::options::{OptionError, OptionTable, fields};
-use crate::engine::{Artifact, BuildCx, Builder, CaptureSpec, Health, Machine, Value};
+use crate::engine::{Artifact, BuildCx, Builder, CaptureSpec, Checkpoint, Health, Machine, Value};
 use crate::error::{Context, Error, Kind, Result, io_error};
 use crate::media::{CdOptions, FloppyOptions, HttpServerOptions, IsoOptions};
 
@@ -180,7 +180,7 @@ impl Builder for QemuBuilder {
         Ok(warnings)
     }
 
-    async fn launch(&self, cx: &BuildCx) -> Result<Arc<dyn Machine>> {
+    async fn launch(&self, cx: &BuildCx, _from: Option<&Checkpoint>) -> Result<Arc<dyn Machine>> {
         let options = &self.options;
         let binary = options.machine.find_programs()?;
         let medium = self.iso.fetch(cx).await?;
