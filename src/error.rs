@@ -48,6 +48,26 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 16] = [
+        Kind::Usage,
+        Kind::Script,
+        Kind::Option,
+        Kind::Io,
+        Kind::Host,
+        Kind::Network,
+        Kind::Checksum,
+        Kind::Connect,
+        Kind::Auth,
+        Kind::Machine,
+        Kind::Command,
+        Kind::Timeout,
+        Kind::Cancelled,
+        Kind::Exists,
+        Kind::Unsupported,
+        Kind::Internal,
+    ];
+
     /// Returns the name a script and the JSON output see.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,0 +1,187 @@
+//! The records on disk: one file each, in a folder named after the record that it comes after.
+//!
+//! `records/<after>/<key>.<owner>.<id>.json`, key and owner by their first characters. A file appears whole, by rename, and
+//! is never changed; its time of modification is the time of its last use. One that cannot be read counts as not there.
+
+use std::path::{Path, PathBuf};
+
+use super::key::Key;
+use super::record::Record;
+use crate::error::{Context, Kind, Result, io_error};
+use crate::host::dirs;
+
+/// The records of all scripts of this user.
+#[derive(Debug, Clone)]
+pub struct Records {
+    folder: PathBuf,
+}
+
+/// Whose records are preferred: a build of a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// Absolute.
+    pub script: String,
+    pub build: String,
+}
+
+impl Owner {
+    fn short(&self) -> String {
+        let hash = blake3::hash(format!("{}\0{}", self.script, self.build).as_bytes()).to_hex();
+        hash.get(..8).unwrap_or(&hash).to_owned()
+    }
+
+    /// Tells whether a record was written for it.
+    pub fn wrote(&self, record: &Record) -> bool {
+        record.script == self.script && record.build == self.build
+    }
+}
+
+impl Records {
+    /// Returns the records below `folder`, which need not be there yet.
+    pub fn new(folder: impl Into<PathBuf>) -> Records {
+        Records { folder: folder.into() }
+    }
+
+    /// Returns the records with this key after that one: the owner's own first, then the newest.
+    pub fn find(&self, after: &str, key: &Key, owner: &Owner) -> Vec<Record> {
+        let (key, own) = (key.to_string(), owner.short());
+        let mut found: Vec<Record> = self
+            .names(after)
+            .into_iter()
+            .filter(|name| name.starts_with(short(&key)))
+            .filter_map(|name| self.read(after, &name))
+            .filter(|record| record.key == key)
+            .collect();
+        found.sort_by_key(|record| (!owner.wrote(record), std::cmp::Reverse(record.at)));
+        tracing::trace!(after, key, own, found = found.len(), "looked for a record");
+        found
+    }
+
+    /// Returns the owner's records after that one, the newest first: what it did there before.
+    pub fn own(&self, after: &str, owner: &Owner) -> Vec<Record> {
+        let mark = format!(".{}.", owner.short());
+        let mut found: Vec<Record> = self
+            .names(after)
+            .into_iter()
+            .filter(|name| name.contains(&mark))
+            .filter_map(|name| self.read(after, &name))
+            .filter(|record| owner.wrote(record))
+            .collect();
+        found.sort_by_key(|record| std::cmp::Reverse(record.at));
+        found
+    }
+
+    /// Tells whether anything was done after that record.
+    pub fn goes_on(&self, id: &str) -> bool {
+        self.names(id).iter().any(|name| name.ends_with(".json"))
+    }
+
+    /// Writes a record down.
+    pub fn write(&self, record: &Record) -> Result<()> {
+        let folder = self.folder.join(&record.after);
+        dirs::private(&folder)?;
+        let owner = Owner { script: record.script.clone(), build: record.build.clone() };
+        let path = folder.join(format!("{}.{}.{}.json", short(&record.key), owner.short(), record.id));
+        let text = serde_json::to_vec(record).context(Kind::Internal, "cannot write a record down")?;
+        // Not synced: a record that a power failure tears is one that is not there.
+        let beside = path.with_extension("partial");
+        std::fs::write(&beside, text).map_err(|e| io_error("write", &beside, e))?;
+        std::fs::rename(&beside, &path).map_err(|e| io_error("rename into place", &path, e))
+    }
+
+    /// Notes that a record was used.
+    pub fn touch(&self, record: &Record) {
+        if let Some(path) = self.path(record) {
+            let now = std::time::SystemTime::now();
+            let _ = std::fs::File::options().append(true).open(path).and_then(|file| file.set_modified(now));
+        }
+    }
+
+    /// Removes a record that turned out not to hold.
+    pub fn remove(&self, record: &Record) {
+        if let Some(path) = self.path(record) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    fn path(&self, record: &Record) -> Option<PathBuf> {
+        let end = format!(".{}.json", record.id);
+        let name = self.names(&record.after).into_iter().find(|name| name.ends_with(&end))?;
+        Some(self.folder.join(&record.after).join(name))
+    }
+
+    fn names(&self, after: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.folder.join(after)).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    }
+
+    fn read(&self, after: &str, name: &str) -> Option<Record> {
+        let path = self.folder.join(after).join(name);
+        if !name.ends_with(".json") {
+            return None;
+        }
+        let record = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+        let fits = record.as_ref().is_some_and(|record| record.after == after);
+        if !fits {
+            tracing::warn!(path = %path.display(), "a record is damaged; dropped");
+            drop_damaged(&path);
+        }
+        record.filter(|_| fits)
+    }
+}
+
+fn drop_damaged(path: &Path) {
+    let _ = std::fs::remove_file(path);
+}
+
+/// The part of a key that is in a file's name.
+fn short(key: &str) -> &str {
+    key.get(..16).unwrap_or(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::{Outcome, ROOT};
+    use super::*;
+
+    fn record(id: &str, after: &str, key: Key, owner: &Owner, at: i64) -> Record {
+        Record {
+            id: id.into(),
+            after: after.into(),
+            key: key.to_string(),
+            kind: "run".into(),
+            title: "x".into(),
+            request: serde_json::json!({}),
+            outcome: Outcome::Done(serde_json::json!(id)),
+            outputs: None,
+            seconds: 1.0,
+            at,
+            script: owner.script.clone(),
+            build: owner.build.clone(),
+        }
+    }
+
+    #[test]
+    fn finds_its_own_first_then_the_newest_and_drops_what_is_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::new(dir.path().join("records"));
+        let key = Key::ROOT.next("run", &serde_json::json!({}));
+        let owner = |build: &str| Owner { script: "/s.lua".into(), build: build.into() };
+        let (me, other) = (owner("me"), owner("other"));
+        for (id, whose, at) in [("a", &me, 1), ("b", &other, 3), ("c", &other, 2)] {
+            records.write(&record(id, ROOT, key, whose, at)).unwrap();
+        }
+        records.write(&record("d", ROOT, Key::ROOT, &me, 9)).unwrap();
+        let ids = |found: Vec<Record>| found.into_iter().map(|record| record.id).collect::<Vec<_>>();
+        assert_eq!(ids(records.find(ROOT, &key, &me)), ["a", "b", "c"]);
+        assert_eq!(ids(records.find(ROOT, &key, &owner("new"))), ["b", "c", "a"]);
+        assert_eq!(ids(records.own(ROOT, &me)), ["d", "a"]);
+        assert!(records.find("a", &key, &me).is_empty());
+        assert!(records.goes_on(ROOT) && !records.goes_on("a"));
+        let path =
+            dir.path().join("records/root").join(records.names(ROOT).iter().find(|n| n.contains(".b.")).unwrap());
+        std::fs::write(&path, "{").unwrap();
+        assert_eq!(ids(records.find(ROOT, &key, &me)), ["a", "c"]);
+        assert!(!path.exists());
+    }
+}
