@@ -15,15 +15,13 @@ const LAST_WORK: Duration = Duration::from_secs(2);
 /// Returns the options that `script` stands for, in a mode.
 pub fn options(script: ScriptArgs, mode: Mode, debug: bool) -> RunOptions {
     RunOptions {
-        script: std::path::absolute(&script.script).unwrap_or(script.script),
         vars: script.vars,
         var_files: script.var_files,
         only: script.only.into_iter().filter(|glob| !glob.is_empty()).collect(),
         except: script.except.into_iter().filter(|glob| !glob.is_empty()).collect(),
-        parallel: None,
-        force: false,
         debug,
         mode,
+        ..RunOptions::new(std::path::absolute(&script.script).unwrap_or(script.script))
     }
 }
 

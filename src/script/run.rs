@@ -53,7 +53,7 @@ fn prepare(options: &RunOptions, ui: &Ui, scope: &Scope, resources: &Resources) 
     let script = std::path::absolute(&options.script).map_err(|e| io_error("find", &options.script, e))?;
     let source = read_script(&script)?;
     let script_dir = script.parent().unwrap_or(Path::new("/")).to_owned();
-    let cache_dir = dirs::cache()?;
+    let cache_dir = options.cache_dir.clone().map_or_else(dirs::cache, Ok)?;
     let run_id = uuid::Uuid::new_v4().simple().to_string();
     let work_dir = cache_dir.join("run").join(run_id.get(..12).unwrap_or(&run_id));
     // A check makes it only when a script asks for a temporary folder; it goes all the same.
@@ -67,7 +67,7 @@ fn prepare(options: &RunOptions, ui: &Ui, scope: &Scope, resources: &Resources) 
         debug: options.debug,
         script_dir,
         cache_dir,
-        state_dir: dirs::state()?,
+        state_dir: options.state_dir.clone().map_or_else(dirs::state, Ok)?,
         work_dir,
     });
     let name = script.file_stem().unwrap_or_default().to_string_lossy().into_owned();

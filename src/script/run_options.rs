@@ -22,6 +22,28 @@ pub struct RunOptions {
     pub force: bool,
     pub debug: bool,
     pub mode: Mode,
+    /// Where caches and state are kept, in place of this user's folders.
+    pub cache_dir: Option<PathBuf>,
+    pub state_dir: Option<PathBuf>,
+}
+
+impl RunOptions {
+    /// Returns the options of `rimg run SCRIPT`.
+    pub fn new(script: impl Into<PathBuf>) -> RunOptions {
+        RunOptions {
+            script: script.into(),
+            vars: Vec::new(),
+            var_files: Vec::new(),
+            only: Vec::new(),
+            except: Vec::new(),
+            parallel: None,
+            force: false,
+            debug: false,
+            mode: Mode::Live,
+            cache_dir: None,
+            state_dir: None,
+        }
+    }
 }
 
 /// How a run ended; the command line turns it into an exit code.

@@ -53,17 +53,7 @@ fn script(source: &str) -> Script {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("build.lua");
     std::fs::write(&path, source).unwrap();
-    let options = RunOptions {
-        script: path,
-        vars: vec![],
-        var_files: vec![],
-        only: vec![],
-        except: vec![],
-        parallel: None,
-        force: false,
-        debug: false,
-        mode: Mode::Live,
-    };
+    let options = RunOptions::new(path);
     Script { dir, options, cancel_after: None }
 }
 
