@@ -1,5 +1,6 @@
 //! The door: everything a script does to a machine is an [`Operation`] and goes through `Session::perform`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -19,6 +20,8 @@ pub struct Operation {
     pub limits_itself: bool,
     /// Whether the machine going away or off during it is expected (a reboot, a shutdown).
     pub survives_death: bool,
+    /// Whether it leaves the machine as it is, so that it need not be done again to bring a machine to what came after.
+    pub only_reads: bool,
 }
 
 impl Operation {
@@ -31,6 +34,7 @@ impl Operation {
             timeout: None,
             limits_itself: false,
             survives_death: false,
+            only_reads: false,
         }
     }
 
@@ -48,6 +52,13 @@ impl Operation {
         self
     }
 
+    /// Says that it leaves the machine as it is.
+    #[must_use]
+    pub fn only_reads(mut self) -> Self {
+        self.only_reads = true;
+        self
+    }
+
     /// Says that the machine may go off during it.
     #[must_use]
     pub fn survives_death(mut self) -> Self {
@@ -60,6 +71,11 @@ impl Operation {
 pub trait Answer: Serialize + DeserializeOwned + Send {
     /// Returns what a machine that answers "done" says (`rimg check`).
     fn done(operation: &Operation) -> Self;
+
+    /// Returns the files and folders on this host that the operation made: a replay brings them back.
+    fn outputs(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 }
 
 impl Answer for () {

@@ -171,10 +171,14 @@ impl Session {
     /// Does one operation: shows it, times it, ends it when the machine dies, the scope is cancelled or its time is
     /// up, makes as many attempts as its [`OperationOptions`] say, and puts machine and operation into the error. On a
     /// pretended machine the action is not run.
-    pub async fn perform<T, Fut>(&self, operation: Operation, mut action: impl FnMut() -> Fut) -> Result<T>
+    pub async fn perform<T, Fut>(
+        self: &Arc<Self>,
+        operation: Operation,
+        action: impl Fn(Arc<Session>) -> Fut + Send + Sync + 'static,
+    ) -> Result<T>
     where
         T: Answer,
-        Fut: Future<Output = Result<T>>,
+        Fut: Future<Output = Result<T>> + Send + 'static,
     {
         if self.ended.load(Ordering::Acquire) && operation.kind != "finish" {
             return Err(self.describe(
@@ -204,7 +208,7 @@ impl Session {
                     false => options.timeout.map(|limit| limit.0).or(operation.timeout),
                 };
                 // Actions are large futures, and a script may have hundreds of them in flight.
-                let attempts = repeated(&cx, options.max_retries, || within_limit(limit, Box::pin(action())));
+                let attempts = repeated(&cx, options.max_retries, || within_limit(limit, Box::pin(action(self.clone()))));
                 let watched = watch_health(machine.health(), operation.survives_death, attempts);
                 cx.scope.run(watched).await
             }
