@@ -37,12 +37,20 @@ pub struct Session {
 
 impl Session {
     /// Takes a machine into use.
-    pub fn new(machine: Arc<dyn Machine>, cx: BuildCx) -> Session {
-        let name = machine.name().to_owned();
+    pub fn new(machine: Arc<dyn Machine>, cx: BuildCx) -> Arc<Session> {
+        Arc::new(Session::of(Some(machine), None, cx))
+    }
+
+    fn of(machine: Option<Arc<dyn Machine>>, builder: Option<Arc<dyn Builder>>, cx: BuildCx) -> Session {
+        let name = match (&machine, &builder) {
+            (Some(machine), _) => machine.name(),
+            (None, Some(builder)) => builder.kind(),
+            (None, None) => "vm",
+        };
         Session {
-            machine: Some(machine),
-            builder: None,
-            name,
+            name: name.to_owned(),
+            machine,
+            builder,
             cx,
             connection: Mutex::new(None),
             ended: AtomicBool::new(false),
@@ -51,13 +59,13 @@ impl Session {
     }
 
     /// Makes, starts and reaches a machine. In `rimg check` it is only pretended, after its options were checked.
-    pub async fn launch(builder: Arc<dyn Builder>, cx: BuildCx) -> Result<Session> {
+    pub async fn launch(builder: Arc<dyn Builder>, cx: BuildCx) -> Result<Arc<Session>> {
         let kind = builder.kind();
         for warning in builder.validate(&cx).map_err(|e| e.within(format_args!("rimg.{kind}")))? {
             cx.ui.warn(format!("rimg.{kind}: {warning}"));
         }
         if !cx.settings.is_live() {
-            return Ok(Session { builder: Some(builder), ..Session::pretended(kind, cx) });
+            return Ok(Arc::new(Session::of(None, Some(builder), cx)));
         }
         let (id, started) = (cx.ui.next_id(), Instant::now());
         let (build, title) = (cx.build.to_string(), String::new());
@@ -72,7 +80,7 @@ impl Session {
         let result = async {
             let machine = builder.launch(&cx, None).await?;
             let health = machine.health();
-            let session = Session { builder: Some(builder.clone()), ..Session::new(machine, cx.clone()) };
+            let session = Arc::new(Session::of(Some(machine), Some(builder.clone()), cx.clone()));
             if session.live()?.has_communicator() {
                 watch_health(health, false, session.communicator()).await?;
             }
@@ -93,16 +101,8 @@ impl Session {
     }
 
     /// A machine that answers "done" to everything (`rimg check`).
-    pub fn pretended(name: impl Into<String>, cx: BuildCx) -> Session {
-        Session {
-            machine: None,
-            builder: None,
-            name: name.into(),
-            cx,
-            connection: Mutex::new(None),
-            ended: AtomicBool::new(false),
-            notes: Default::default(),
-        }
+    pub fn pretended(name: impl Into<String>, cx: BuildCx) -> Arc<Session> {
+        Arc::new(Session { name: name.into(), ..Session::of(None, None, cx) })
     }
 
     /// Returns the machine's name in output and errors.
@@ -115,14 +115,37 @@ impl Session {
         &self.cx
     }
 
-    /// Returns the machine; none when it is only pretended.
-    pub fn machine(&self) -> Option<&Arc<dyn Machine>> {
-        self.machine.as_ref()
+    /// Tells whether it answers "done" to everything (`rimg check`).
+    pub fn is_pretended(&self) -> bool {
+        self.machine.is_none()
+    }
+
+    /// Tells whether its operations are known by what they ask for, so that they may be replayed.
+    pub fn replays(&self) -> bool {
+        false
+    }
+
+    /// Returns the machine; none where there is none now.
+    pub fn machine(&self) -> Option<Arc<dyn Machine>> {
+        self.machine.clone()
     }
 
     /// Returns the live machine, for the inside of an operation's action.
-    pub fn live(&self) -> Result<&Arc<dyn Machine>> {
-        self.machine.as_ref().ok_or_else(|| Error::new(Kind::Internal, "a pretended machine was asked to act"))
+    pub fn live(&self) -> Result<Arc<dyn Machine>> {
+        self.machine().ok_or_else(|| Error::new(Kind::Internal, "a pretended machine was asked to act"))
+    }
+
+    /// Returns what a machine is known by: its `host`, `port`, `user` or `id`.
+    #[expect(clippy::unused_async, reason = "a machine that does not run has to be started first")]
+    pub async fn attribute(&self, name: &str) -> Result<Option<serde_json::Value>> {
+        let Some(machine) = self.machine() else { return Ok(None) };
+        Ok(match name {
+            "host" => machine.address().map(|(host, _)| host.into()),
+            "port" => machine.address().map(|(_, port)| port.into()),
+            "user" => machine.user().map(Into::into),
+            "id" => Some(machine.id().into()),
+            _ => None,
+        })
     }
 
     /// Returns what was noted about the machine under a name, such as its facts.
@@ -208,7 +231,8 @@ impl Session {
                     false => options.timeout.map(|limit| limit.0).or(operation.timeout),
                 };
                 // Actions are large futures, and a script may have hundreds of them in flight.
-                let attempts = repeated(&cx, options.max_retries, || within_limit(limit, Box::pin(action(self.clone()))));
+                let attempts =
+                    repeated(&cx, options.max_retries, || within_limit(limit, Box::pin(action(self.clone()))));
                 let watched = watch_health(machine.health(), operation.survives_death, attempts);
                 cx.scope.run(watched).await
             }
@@ -228,16 +252,21 @@ impl Session {
     }
 
     /// Shuts the machine down and forgets its connection.
-    pub async fn shutdown(&self, command: Option<&str>, timeout: Option<Duration>) -> Result<()> {
+    pub async fn shutdown(self: &Arc<Self>, command: Option<&str>, timeout: Option<Duration>) -> Result<()> {
         let request = serde_json::json!({ "shutdown_command": command });
         let operation = Operation::new("shutdown", command.unwrap_or_default(), request);
         let operation = operation.survives_death().limits_itself();
-        self.perform(operation, || async {
-            let communicator = match command {
-                Some(_) => Some(self.communicator().await?),
-                None => self.connection.lock().await.clone(),
-            };
-            self.live()?.shutdown(Shutdown { command, communicator, timeout }, &self.cx).await
+        let command = command.map(str::to_owned);
+        self.perform(operation, move |session| {
+            let command = command.clone();
+            async move {
+                let communicator = match command {
+                    Some(_) => Some(session.communicator().await?),
+                    None => session.connection.lock().await.clone(),
+                };
+                let how = Shutdown { command: command.as_deref(), communicator, timeout };
+                session.live()?.shutdown(how, &session.cx).await
+            }
         })
         .await?;
         self.disconnect().await;
@@ -246,7 +275,7 @@ impl Session {
     }
 
     /// Shuts the machine down if it is still up, makes the artifact, and removes the machine.
-    pub async fn finish(&self, spec: &CaptureSpec) -> Result<Artifact> {
+    pub async fn finish(self: &Arc<Self>, spec: &CaptureSpec) -> Result<Artifact> {
         if let Some(builder) = &self.builder {
             match builder.check_capture(spec, &self.cx) {
                 // A check says nothing of outputs: they may well be there from the last run.
@@ -260,15 +289,19 @@ impl Session {
         }
         let output = spec.output_directory.as_deref().unwrap_or(Path::new(""));
         let operation = Operation::new("finish", output.display().to_string(), spec).survives_death();
+        let spec = spec.clone();
         let artifact: Artifact = self
-            .perform(operation, || async {
-                let machine = self.live()?;
-                let artifact = machine.capture(spec, &self.cx).await?;
-                if let Err(error) = machine.destroy().await {
-                    // The image is finished: what the machine left behind is no reason to lose it.
-                    self.cx.ui.warn(error.to_string());
+            .perform(operation, move |session| {
+                let spec = spec.clone();
+                async move {
+                    let machine = session.live()?;
+                    let artifact = machine.capture(&spec, &session.cx).await?;
+                    if let Err(error) = machine.destroy().await {
+                        // The image is finished: what the machine left behind is no reason to lose it.
+                        session.cx.ui.warn(error.to_string());
+                    }
+                    Ok(artifact)
                 }
-                Ok(artifact)
             })
             .await?;
         if self.cx.settings.is_live() {
@@ -285,11 +318,6 @@ impl Session {
             Some(machine) => machine.destroy().await,
             None => Ok(()),
         }
-    }
-
-    /// Returns the console or an error that says the machine has none.
-    pub fn console(&self) -> Result<&dyn super::console::Console> {
-        self.live()?.console().ok_or_else(|| Error::new(Kind::Unsupported, format!("{} has no console", self.name)))
     }
 
     fn describe(&self, operation: &Operation, error: Error) -> Error {

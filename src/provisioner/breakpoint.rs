@@ -33,36 +33,40 @@ impl Drop for Wanted {
 }
 
 /// Waits until a person presses Enter. Only with `--debug` and on a terminal; else it says so and goes on.
-pub async fn breakpoint(session: &Session, options: BreakpointOptions) -> Result<()> {
-    let note = options.note.as_deref().unwrap_or_default();
-    let operation = Operation::new("breakpoint", note, &options);
+pub async fn breakpoint(session: &Arc<Session>, options: BreakpointOptions) -> Result<()> {
+    let operation = Operation::new("breakpoint", options.note.as_deref().unwrap_or_default(), &options);
     session
-        .perform(operation, || async {
-            let cx = context(session);
-            if options.disable {
-                return Ok(());
-            }
-            if !cx.settings.debug {
-                cx.ui.info(format!("{}: passing a breakpoint: it stops only with --debug", session.name()));
-                return Ok(());
-            }
-            if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-                cx.ui.warn(format!("{}: passing a breakpoint: there is no terminal to ask on", session.name()));
-                return Ok(());
-            }
-            let text = prompt(session, note);
-            let wanted = Wanted(Arc::new(AtomicBool::new(true)));
-            let flag = wanted.0.clone();
-            let ui = cx.ui.clone();
-            let asked = tokio::task::spawn_blocking(move || ui.suspend(move || ask(&text, &flag))).await;
-            drop(wanted);
-            match asked {
-                Ok(Some(result)) => result,
-                Ok(None) => Ok(()),
-                Err(error) => Err(Error::new(Kind::Internal, "the prompt was interrupted").caused_by(error)),
-            }
+        .perform(operation, move |session| {
+            let options = options.clone();
+            async move { stop(&session, &options).await }
         })
         .await
+}
+
+async fn stop(session: &Session, options: &BreakpointOptions) -> Result<()> {
+    let cx = context(session);
+    if options.disable {
+        return Ok(());
+    }
+    if !cx.settings.debug {
+        cx.ui.info(format!("{}: passing a breakpoint: it stops only with --debug", session.name()));
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        cx.ui.warn(format!("{}: passing a breakpoint: there is no terminal to ask on", session.name()));
+        return Ok(());
+    }
+    let text = prompt(session, options.note.as_deref().unwrap_or_default());
+    let wanted = Wanted(Arc::new(AtomicBool::new(true)));
+    let flag = wanted.0.clone();
+    let ui = cx.ui.clone();
+    let asked = tokio::task::spawn_blocking(move || ui.suspend(move || ask(&text, &flag))).await;
+    drop(wanted);
+    match asked {
+        Ok(Some(result)) => result,
+        Ok(None) => Ok(()),
+        Err(error) => Err(Error::new(Kind::Internal, "the prompt was interrupted").caused_by(error)),
+    }
 }
 
 fn prompt(session: &Session, note: &str) -> String {

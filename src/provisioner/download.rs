@@ -1,6 +1,7 @@
 //! `vm:download`: files and trees of the machine onto this host.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,37 +23,43 @@ pub struct DownloadOptions {
     pub sudo: bool,
 }
 
+/// A download that attempts are made at.
+struct Job {
+    src: String,
+    dst: String,
+    stage: Stage,
+    options: DownloadOptions,
+}
+
 /// Downloads a file or a folder and returns the bytes received. The rules of trailing slashes are those of an upload.
 /// Files that are there are replaced.
-pub async fn download(session: &Session, src: &str, dst: &str, options: &DownloadOptions) -> Result<u64> {
+pub async fn download(session: &Arc<Session>, src: &str, dst: &str, options: &DownloadOptions) -> Result<u64> {
     check_path("vm:download", src)?;
     if dst.is_empty() {
         return Err(Error::new(Kind::Option, "vm:download: the target is empty"));
     }
     let request = serde_json::json!({ "source": src, "target": dst, "options": options });
-    let operation = Operation::new("download", format!("{src} -> {dst}"), request).limits_itself();
+    let operation = Operation::new("download", format!("{src} -> {dst}"), request).limits_itself().only_reads();
     // What further attempts go on with.
     let stage = Stage::new();
+    let job = Arc::new(Job { src: src.to_owned(), dst: dst.to_owned(), stage, options: options.clone() });
     session
-        .perform(operation, || async {
-            let cx = context(session);
-            attempt::reconnecting(session, |_| async {
-                let progress = cx.ui.progress(format!("downloading {src}"), None, Unit::Bytes);
-                fetch(session, src, dst, &stage, options, &progress.counter()).await
-            })
-            .await
+        .perform(operation, move |session| {
+            let job = job.clone();
+            async move {
+                let (session, job, cx) = (&*session, &*job, context(&session));
+                attempt::reconnecting(session, |_| async {
+                    let progress = cx.ui.progress(format!("downloading {}", job.src), None, Unit::Bytes);
+                    fetch(session, job, &progress.counter()).await
+                })
+                .await
+            }
         })
         .await
 }
 
-async fn fetch(
-    session: &Session,
-    src: &str,
-    dst: &str,
-    stage: &Stage,
-    options: &DownloadOptions,
-    counter: &Counter,
-) -> Result<u64> {
+async fn fetch(session: &Session, job: &Job, counter: &Counter) -> Result<u64> {
+    let Job { src, dst, stage, options } = job;
     let from = absolute(session, src).await?;
     if !options.sudo {
         let ask = Wrapped {

@@ -1,9 +1,14 @@
 //! `vm:expect`, `vm:screen_text` and `vm:serial`: what a machine shows.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::attempt::context;
-use crate::console::expect::{self, ExpectOptions, Expectation, Expected, plain_text};
+use crate::console::{
+    self,
+    expect::{self, ExpectOptions, Expectation, Expected, plain_text},
+};
 use crate::engine::{Answer, Operation, Session};
 use crate::error::Result;
 
@@ -11,27 +16,35 @@ use crate::error::Result;
 const SERIAL_LIMIT: u64 = 4 << 20;
 
 /// Waits until one of the patterns appears on the machine's screen or serial console.
-pub async fn expect(session: &Session, patterns: &[String], options: &ExpectOptions) -> Result<Expected> {
+pub async fn expect(session: &Arc<Session>, patterns: &[String], options: &ExpectOptions) -> Result<Expected> {
     let expectation = Expectation::new(patterns, options).map_err(|e| e.within("vm:expect"))?;
     let request = serde_json::json!({ "patterns": patterns, "options": options });
     let operation = Operation::new("expect", patterns.join(" | "), request).limits_itself();
+    let expectation = Arc::new(expectation);
     session
-        .perform(operation, || async { expect::expect(session.console()?, &expectation, &context(session)).await })
+        .perform(operation, move |session| {
+            let expectation = expectation.clone();
+            async move { expect::expect(console::of(&*session.live()?)?, &expectation, &context(&session)).await }
+        })
         .await
 }
 
 /// Returns the text on the machine's screen.
-pub async fn screen_text(session: &Session) -> Result<String> {
-    let operation = Operation::new("screen_text", "", serde_json::Value::Null);
-    let text = session.perform(operation, || async { Ok(Text(session.console()?.screen_text().await?.text())) });
-    Ok(text.await?.0)
+pub async fn screen_text(session: &Arc<Session>) -> Result<String> {
+    let operation = Operation::new("screen_text", "", serde_json::Value::Null).only_reads();
+    let read = |session: Arc<Session>| async move {
+        let machine = session.live()?;
+        Ok(Text(console::of(&*machine)?.screen_text().await?.text()))
+    };
+    Ok(session.perform(operation, read).await?.0)
 }
 
 /// Returns what the machine has written to its serial console, without escape sequences.
-pub async fn serial(session: &Session) -> Result<String> {
-    let operation = Operation::new("serial", "", serde_json::Value::Null);
-    let read = async || {
-        let console = session.console()?;
+pub async fn serial(session: &Arc<Session>) -> Result<String> {
+    let operation = Operation::new("serial", "", serde_json::Value::Null).only_reads();
+    let read = |session: Arc<Session>| async move {
+        let machine = session.live()?;
+        let console = console::of(&*machine)?;
         let (mut bytes, mut offset) = (Vec::new(), 0);
         loop {
             let (piece, next) = console.serial_since(offset)?;

@@ -1,6 +1,7 @@
 //! `vm:facts`: what the machine is, asked once, in one round trip.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -91,15 +92,15 @@ impl Answer for Facts {
 }
 
 /// Returns the machine's facts; asked once until it reboots.
-pub async fn facts(session: &Session) -> Result<Facts> {
+pub async fn facts(session: &Arc<Session>) -> Result<Facts> {
     if let Some(known) = session.noted(NOTE).and_then(|note| serde_json::from_value(note).ok()) {
         return Ok(known);
     }
-    let operation = Operation::new("facts", "", serde_json::json!({}));
+    let operation = Operation::new("facts", "", serde_json::json!({})).only_reads();
     let facts: Facts = session
-        .perform(operation, || async {
+        .perform(operation, |session| async move {
             let wrapped = Wrapped { program: PROGRAM.to_owned(), ..Wrapped::default() };
-            Ok(parse(&run::ask(session, &wrapped).await?.stdout))
+            Ok(parse(&run::ask(&session, &wrapped).await?.stdout))
         })
         .await?;
     if let Ok(note) = serde_json::to_value(&facts) {

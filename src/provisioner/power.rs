@@ -1,5 +1,6 @@
 //! `vm:reboot`: restarts the machine and waits until it is the new boot that answers.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -34,26 +35,33 @@ pub struct RebootOptions {
 }
 
 /// Reboots the machine; the connection is a new one afterwards.
-pub async fn reboot(session: &Session, options: RebootOptions) -> Result<()> {
-    if session.machine().is_some_and(|machine| !machine.can_power()) {
-        return Err(Error::new(Kind::Unsupported, format!("{}: this machine is not rimg's to reboot", session.name())));
-    }
+pub async fn reboot(session: &Arc<Session>, options: RebootOptions) -> Result<()> {
     let title = options.command.clone().unwrap_or_default();
     let operation = Operation::new("reboot", title, &options).limits_itself();
-    session
-        .perform(operation, || async {
-            let cx = context(session);
-            let _progress =
-                cx.ui.progress(format!("rebooting {}", session.name()), None, crate::ui::event::Unit::Spinner);
-            let deadline = Instant::now() + OperationOptions::current().timeout.map_or(LIMIT, |limit| limit.0);
-            let before = boot_id(session).await?;
-            ask_to_reboot(session, options.command.as_deref()).await?;
-            session.forget_notes();
-            await_new_boot(session, &before, deadline).await?;
-            attempt::pause(&cx, "after the reboot", options.pause_after).await;
-            Ok(())
+    let restarted = session
+        .perform(operation, move |session| {
+            let options = options.clone();
+            async move { restart(&session, &options).await }
         })
-        .await
+        .await;
+    // Here and not in the action alone: a replay does not run that.
+    session.forget_notes();
+    restarted
+}
+
+async fn restart(session: &Session, options: &RebootOptions) -> Result<()> {
+    if !session.live()?.can_power() {
+        return Err(Error::new(Kind::Unsupported, "this machine is not rimg's to reboot"));
+    }
+    let cx = context(session);
+    let _progress = cx.ui.progress(format!("rebooting {}", session.name()), None, crate::ui::event::Unit::Spinner);
+    let deadline = Instant::now() + OperationOptions::current().timeout.map_or(LIMIT, |limit| limit.0);
+    let before = boot_id(session).await?;
+    ask_to_reboot(session, options.command.as_deref()).await?;
+    session.forget_notes();
+    await_new_boot(session, &before, deadline).await?;
+    attempt::pause(&cx, "after the reboot", options.pause_after).await;
+    Ok(())
 }
 
 async fn boot_id(session: &Session) -> Result<String> {
@@ -139,6 +147,14 @@ mod tests {
         let options = RebootOptions { command: Some("touch rebooting".into()), ..RebootOptions::default() };
         reboot(&bench.session, options).await.unwrap();
         assert_eq!((bench.connections(), bench.session.noted("facts")), (2, None));
+    }
+
+    #[tokio::test]
+    async fn what_was_known_is_forgotten_even_where_the_action_is_not_run() {
+        let bench = Bench::pretended();
+        bench.session.note("facts", 1.into());
+        reboot(&bench.session, RebootOptions::default()).await.unwrap();
+        assert_eq!(bench.session.noted("facts"), None);
     }
 
     #[tokio::test]

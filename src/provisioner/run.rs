@@ -1,5 +1,6 @@
 //! `vm:run`: one command.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -64,7 +65,7 @@ impl RunOptions {
 }
 
 /// Runs a command on the machine, shows its output as it comes and returns all of it.
-pub async fn run(session: &Session, line: Line, options: RunOptions) -> Result<CommandResult> {
+pub async fn run(session: &Arc<Session>, line: Line, options: RunOptions) -> Result<CommandResult> {
     let empty = match &line {
         Line::Shell(text) => text.trim().is_empty(),
         Line::Argv(argv) => argv.first().is_none_or(String::is_empty),
@@ -80,14 +81,18 @@ pub async fn run(session: &Session, line: Line, options: RunOptions) -> Result<C
         "options": options,
     });
     let operation = Operation::new("run", line.to_shell(), request).limits_itself();
-    let timeout = OperationOptions::current().timeout;
-    let (command, kill) = options.command(&line, timeout.is_some());
-    let check = options.check != Some(false);
+    let asked = Arc::new((line, options));
     session
-        .perform(operation, || async {
-            let limit = timeout.zip(kill.as_ref());
-            let result = execute(session, &command, limit, options.quiet, options.valid()).await?;
-            if check { result.accepted(options.valid()) } else { Ok(result) }
+        .perform(operation, move |session| {
+            let asked = asked.clone();
+            async move {
+                let (line, options) = &*asked;
+                let timeout = OperationOptions::current().timeout;
+                let (command, kill) = options.command(line, timeout.is_some());
+                let limit = timeout.zip(kill.as_ref());
+                let result = execute(&session, &command, limit, options.quiet, options.valid()).await?;
+                if options.check == Some(false) { Ok(result) } else { result.accepted(options.valid()) }
+            }
         })
         .await
 }

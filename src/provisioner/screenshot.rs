@@ -1,24 +1,32 @@
 //! `vm:screenshot`: a picture of the machine's screen.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::console;
 use crate::engine::{Operation, Session};
 use crate::error::{Error, Kind, Result, io_error};
 
 /// Writes a PNG picture of the screen to `path`, whole or not at all, and returns the full path.
-pub async fn screenshot(session: &Session, path: &Path) -> Result<PathBuf> {
+pub async fn screenshot(session: &Arc<Session>, path: &Path) -> Result<PathBuf> {
     if path.as_os_str().is_empty() {
         return Err(Error::new(Kind::Option, "vm:screenshot: the path is empty"));
     }
     let target = session.cx().settings.resolve(path);
     let operation = Operation::new("screenshot", path.display().to_string(), serde_json::json!({ "path": path }));
+    let operation = operation.only_reads();
+    let to = target.clone();
     session
-        .perform(operation, || async {
-            let console = session.console()?;
-            if let Some(folder) = target.parent() {
-                tokio::fs::create_dir_all(folder).await.map_err(|e| io_error("create folder", folder, e))?;
+        .perform(operation, move |session| {
+            let to = to.clone();
+            async move {
+                let machine = session.live()?;
+                let console = console::of(&*machine)?;
+                if let Some(folder) = to.parent() {
+                    tokio::fs::create_dir_all(folder).await.map_err(|e| io_error("create folder", folder, e))?;
+                }
+                console.screenshot(&to).await
             }
-            console.screenshot(&target).await
         })
         .await?;
     Ok(target)

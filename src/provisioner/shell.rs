@@ -3,6 +3,7 @@
 //! A script costs one round trip: it goes in on standard input of the command that writes it to a private file, runs
 //! it, and removes it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -139,11 +140,12 @@ impl Script {
 }
 
 /// Runs scripts on the machine, in order; the result is the last one's. Every file is read before anything runs.
-pub async fn shell(session: &Session, options: ShellOptions) -> Result<CommandResult> {
+pub async fn shell(session: &Arc<Session>, options: ShellOptions) -> Result<CommandResult> {
     options.validate()?;
     let scripts = load(session, &options).await?;
+    let options = Arc::new(options);
     let mut last = None;
-    for script in &scripts {
+    for script in scripts {
         last = Some(one(session, script, &options).await?);
     }
     Ok(last.unwrap_or_else(|| CommandResult::done(&Operation::new("shell", "", ()))))
@@ -166,20 +168,30 @@ async fn load(session: &Session, options: &ShellOptions) -> Result<Vec<Script>> 
     Ok(scripts)
 }
 
-async fn one(session: &Session, script: &Script, options: &ShellOptions) -> Result<CommandResult> {
+async fn one(session: &Arc<Session>, script: Script, options: &Arc<ShellOptions>) -> Result<CommandResult> {
     let request = serde_json::json!({
         "script": script.path,
         "content": digest(&script.bytes),
         "options": options.common(),
     });
     let operation = Operation::new("shell", &script.title, request).limits_itself();
-    session
-        .perform(operation, || async {
-            let result = execute(session, script, options).await?;
-            attempt::pause(&context(session), "after the script", options.pause_after).await;
-            Ok(result)
+    let asked = Arc::new((script, options.clone()));
+    let result = session
+        .perform(operation, move |session| {
+            let asked = asked.clone();
+            async move {
+                let (script, options) = &*asked;
+                let result = execute(&session, script, options).await?;
+                attempt::pause(&context(&session), "after the script", options.pause_after).await;
+                Ok(result)
+            }
         })
-        .await
+        .await?;
+    // Here and not in the action alone: a replay does not run that.
+    if result.disconnected {
+        session.forget_notes();
+    }
+    Ok(result)
 }
 
 async fn execute(session: &Session, script: &Script, options: &ShellOptions) -> Result<CommandResult> {

@@ -1,5 +1,7 @@
 //! `vm:template`: a file of this host, rendered, on the machine.
 
+use std::sync::Arc;
+
 use super::write::{self, WriteOptions};
 use crate::engine::operation::digest;
 use crate::engine::{Operation, Session, template};
@@ -7,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 
 /// Renders the template file `src` with `vars` and writes it to `to`. A variable that is not there is an error.
 pub async fn template(
-    session: &Session,
+    session: &Arc<Session>,
     src: &str,
     to: &str,
     vars: &serde_json::Value,
@@ -21,7 +23,8 @@ pub async fn template(
     let rendered = template::render(src, &text, vars)?;
     let request = serde_json::json!({ "path": to, "content": digest(rendered.as_bytes()), "options": options });
     let operation = Operation::new("template", format!("{src} -> {to}"), request);
-    session.perform(operation, || write::put(session, to, rendered.as_bytes(), options)).await
+    let file = Arc::new(write::File { path: to.to_owned(), content: rendered.into_bytes(), options: options.clone() });
+    session.perform(operation, move |session| write::put(session, file.clone())).await
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::ui::{Event, Renderer, Stamped, Ui, UiThread};
 
 /// A session with all that a test wants to look at.
 pub struct Bench {
-    pub session: Session,
+    pub session: Arc<Session>,
     pub dir: tempfile::TempDir,
     seen: Arc<Mutex<Vec<String>>>,
     state: Arc<State>,

@@ -1,7 +1,10 @@
 //! `vm:type`: keys on the machine's keyboard.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use crate::console;
 use crate::console::boot_command::{Pace, Typist, check};
 use crate::engine::{Operation, Seconds, Session};
 use crate::error::{Error, Result};
@@ -17,17 +20,25 @@ pub struct TypeOptions {
 }
 
 /// Types `text`, in a boot command's notation.
-pub async fn type_text(session: &Session, text: &str, options: &TypeOptions) -> Result<()> {
-    let console = session.machine().and_then(|machine| machine.console());
+pub async fn type_text(session: &Arc<Session>, text: &str, options: &TypeOptions) -> Result<()> {
+    let machine = session.machine();
+    let console = machine.as_ref().and_then(|machine| machine.console());
     let layout = options.keyboard_layout.as_deref().or(console.and_then(|console| console.keyboard_layout()));
     check(text, layout).map_err(|e: Error| e.within("vm:type"))?;
     let request = serde_json::json!({ "text": text, "options": options });
     let operation = Operation::new("type", text, request);
-    let pace = Pace { key_interval: options.key_interval.map(|seconds| seconds.0), group_interval: None };
+    let asked = Arc::new((text.to_owned(), options.clone()));
     session
-        .perform(operation, || async {
-            let mut typist = Typist::new(session.console()?, pace);
-            typist.type_text(text, layout.unwrap_or("us")).await
+        .perform(operation, move |session| {
+            let asked = asked.clone();
+            async move {
+                let (text, options) = &*asked;
+                let machine = session.live()?;
+                let console = console::of(&*machine)?;
+                let layout = options.keyboard_layout.as_deref().or(console.keyboard_layout());
+                let pace = Pace { key_interval: options.key_interval.map(|seconds| seconds.0), group_interval: None };
+                Typist::new(console, pace).type_text(text, layout.unwrap_or("us")).await
+            }
         })
         .await
 }

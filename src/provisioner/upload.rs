@@ -1,7 +1,8 @@
 //! `vm:upload`: files and trees of this host onto the machine.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,19 +33,22 @@ pub struct UploadOptions {
 }
 
 /// An upload that attempts are made at.
-struct Job<'a> {
-    local: &'a Path,
+struct Job {
+    /// The source as the script names it, and where it is.
+    src: String,
+    local: PathBuf,
     is_tree: bool,
-    target: &'a str,
+    target: String,
     /// The source's own permission bits.
     mode: u32,
     /// What the attempts have in common.
     transfer: u64,
-    stage: &'a Stage,
+    stage: Stage,
+    options: UploadOptions,
 }
 
 /// Uploads several files and folders into one folder, each under its own name, and returns the bytes sent.
-pub async fn upload_all(session: &Session, sources: &[String], dst: &str, options: &UploadOptions) -> Result<u64> {
+pub async fn upload_all(session: &Arc<Session>, sources: &[String], dst: &str, options: &UploadOptions) -> Result<u64> {
     if sources.is_empty() {
         return Err(Error::new(Kind::Option, "vm:upload: the list of sources is empty"));
     }
@@ -68,7 +72,7 @@ async fn source(session: &Session, src: &str, options: &UploadOptions) -> Result
     let local = session.cx().settings.resolve(src);
     match tokio::fs::metadata(&local).await {
         Ok(meta) => Ok(Some(meta)),
-        Err(_) if options.generated && session.machine().is_none() => Ok(None),
+        Err(_) if options.generated && session.is_pretended() => Ok(None),
         Err(e) => {
             let error = io_error("upload", &local, e);
             Err(error.hint("paths of a script's options start at the folder of the Lua script"))
@@ -80,7 +84,7 @@ async fn source(session: &Session, src: &str, options: &UploadOptions) -> Result
 ///
 /// As in Packer (and rsync): the contents of `src/` go into the folder `dst`, the folder `src` itself goes into it as
 /// `dst/src`. A file goes to the path `dst`, or into the folder where that ends with a slash.
-pub async fn upload(session: &Session, src: &str, dst: &str, options: &UploadOptions) -> Result<u64> {
+pub async fn upload(session: &Arc<Session>, src: &str, dst: &str, options: &UploadOptions) -> Result<u64> {
     check_path("vm:upload", dst)?;
     let local = session.cx().settings.resolve(src);
     let found = source(session, src, options).await?;
@@ -94,43 +98,45 @@ pub async fn upload(session: &Session, src: &str, dst: &str, options: &UploadOpt
     let target = if is_tree { tree_target(src, &local, dst) } else { file_target(&local, dst) };
     let request = serde_json::json!({ "source": src, "target": target, "tree": is_tree, "options": options });
     let operation = Operation::new("upload", format!("{src} -> {target}"), request).limits_itself();
-    // What further attempts go on with.
     let (transfer, stage) = (uuid::Uuid::new_v4().as_u64_pair().0, Stage::new());
+    let (src, options) = (src.to_owned(), options.clone());
+    let job = Arc::new(Job { src, local, is_tree, target, mode: source_mode, transfer, stage, options });
     session
-        .perform(operation, || async {
-            let cx = context(session);
-            let total = size(&cx, src, &local, is_tree).await?;
-            let job = Job { local: &local, is_tree, target: &target, mode: source_mode, transfer, stage: &stage };
-            attempt::reconnecting(session, |communicator| {
-                let (cx, job) = (&cx, &job);
-                async move {
-                    let progress = cx.ui.progress(format!("uploading {src}"), Some(total), Unit::Bytes);
-                    send(session, &*communicator, job, options, &progress.counter()).await
-                }
-            })
-            .await
-            .map_err(|e| match (is_tree, e.kind()) {
-                (false, Kind::Io | Kind::Command) => e.hint("to put a file into a folder, end the target with a slash"),
-                _ => e,
-            })
+        .perform(operation, move |session| {
+            let job = job.clone();
+            async move { job.attempt(&session).await }
         })
         .await
 }
 
-async fn send(
-    session: &Session,
-    communicator: &dyn Communicator,
-    job: &Job<'_>,
-    options: &UploadOptions,
-    counter: &Counter,
-) -> Result<u64> {
-    let source = if job.is_tree { Source::Tree(job.local) } else { Source::File(job.local) };
+impl Job {
+    async fn attempt(&self, session: &Session) -> Result<u64> {
+        let cx = context(session);
+        let total = size(&cx, &self.src, &self.local, self.is_tree).await?;
+        attempt::reconnecting(session, |communicator| {
+            let cx = &cx;
+            async move {
+                let progress = cx.ui.progress(format!("uploading {}", self.src), Some(total), Unit::Bytes);
+                send(session, &*communicator, self, &progress.counter()).await
+            }
+        })
+        .await
+        .map_err(|e| match (self.is_tree, e.kind()) {
+            (false, Kind::Io | Kind::Command) => e.hint("to put a file into a folder, end the target with a slash"),
+            _ => e,
+        })
+    }
+}
+
+async fn send(session: &Session, communicator: &dyn Communicator, job: &Job, counter: &Counter) -> Result<u64> {
+    let options = &job.options;
+    let source = if job.is_tree { Source::Tree(&job.local) } else { Source::File(&job.local) };
     let meta = FileMeta { mode: options.mode.map(|m| m.0), transfer: Some(job.transfer) };
     let owner = ownership("vm:upload", options.owner.as_deref(), options.group.as_deref())?;
     if !options.sudo && owner.is_none() {
         return attempt::limited(
             OperationOptions::current().timeout,
-            communicator.upload(source, job.target, meta, counter),
+            communicator.upload(source, &job.target, meta, counter),
         )
         .await;
     }
@@ -146,7 +152,7 @@ async fn send(
     let placed = attempt::limited(OperationOptions::current().timeout, async {
         let inner = job.stage.item();
         let sent = communicator.upload(source, &inner, meta, counter).await?;
-        let target = absolute(session, job.target).await?;
+        let target = absolute(session, &job.target).await?;
         match job.is_tree {
             true => placement.staged_tree(session, &inner, &target).await?,
             false => placement.staged_file(session, &inner, &target).await?,

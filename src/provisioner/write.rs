@@ -1,5 +1,7 @@
 //! `vm:write` and `vm:read`: small files, without a file on this host.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::attempt;
@@ -85,16 +87,25 @@ pub struct ReadOptions {
 }
 
 /// Writes bytes to a file on the machine.
-pub async fn write(session: &Session, path: &str, content: &[u8], options: &WriteOptions) -> Result<()> {
+pub async fn write(session: &Arc<Session>, path: &str, content: &[u8], options: &WriteOptions) -> Result<()> {
     check_path("vm:write", path)?;
     options.check(path)?;
     let request = serde_json::json!({ "path": path, "content": digest(content), "options": options });
     let operation = Operation::new("write", path, request);
-    session.perform(operation, || put(session, path, content, options)).await
+    let file = Arc::new(File { path: path.to_owned(), content: content.to_vec(), options: options.clone() });
+    session.perform(operation, move |session| put(session, file.clone())).await
+}
+
+/// A file to be written.
+pub(super) struct File {
+    pub path: String,
+    pub content: Vec<u8>,
+    pub options: WriteOptions,
 }
 
 /// Writes bytes inside an operation.
-pub(super) async fn put(session: &Session, path: &str, content: &[u8], options: &WriteOptions) -> Result<()> {
+pub(super) async fn put(session: Arc<Session>, file: Arc<File>) -> Result<()> {
+    let (session, File { path, content, options }) = (&*session, &*file);
     let placement = options.placement()?;
     let transfer = Some(uuid::Uuid::new_v4().as_u64_pair().0);
     attempt::reconnecting(session, |communicator| {
@@ -136,26 +147,33 @@ impl Answer for Content {
 }
 
 /// Returns the bytes of a file on the machine.
-pub async fn read(session: &Session, path: &str, options: &ReadOptions) -> Result<Vec<u8>> {
+pub async fn read(session: &Arc<Session>, path: &str, options: &ReadOptions) -> Result<Vec<u8>> {
     check_path("vm:read", path)?;
     let operation = Operation::new("read", path, serde_json::json!({ "path": path, "options": options }));
+    let asked = Arc::new((path.to_owned(), options.clone()));
     let content: Content = session
-        .perform(operation, || async {
-            attempt::reconnecting(session, |communicator| async move {
-                if options.sudo {
-                    return read_as_root(session, &absolute(session, path).await?).await;
-                }
-                let mut bytes = Vec::new();
-                communicator.download(path, Sink::Bytes(&mut bytes), &Counter::default()).await?;
-                Ok(Content(bytes))
-            })
-            .await
+        .perform(operation.only_reads(), move |session| {
+            let asked = asked.clone();
+            async move { get(&session, &asked.0, &asked.1).await }
         })
         .await?;
     if content.0.len() as u64 > READ_LIMIT {
         return Err(too_large(session, path));
     }
     Ok(content.0)
+}
+
+/// Reads bytes inside an operation.
+async fn get(session: &Session, path: &str, options: &ReadOptions) -> Result<Content> {
+    attempt::reconnecting(session, |communicator| async move {
+        if options.sudo {
+            return read_as_root(session, &absolute(session, path).await?).await;
+        }
+        let mut bytes = Vec::new();
+        communicator.download(path, Sink::Bytes(&mut bytes), &Counter::default()).await?;
+        Ok(Content(bytes))
+    })
+    .await
 }
 
 /// Base64 keeps the bytes whole through a capture that is text.

@@ -1,6 +1,7 @@
 //! What the native provisioners do to a real machine: this one, over a real sshd.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rimg::builder::REGISTRY;
@@ -24,11 +25,11 @@ const CANARY: &str = "it's \"quoted\" $HOME `id` $(id) \\n \\ * ~ #x ; & | <\n t
 
 struct Bench {
     library: Library,
-    session: Session,
+    session: Arc<Session>,
     sshd: Sshd,
 }
 
-async fn session(name: &str, options: serde_json::Value, library: &Library) -> Result<Session> {
+async fn session(name: &str, options: serde_json::Value, library: &Library) -> Result<Arc<Session>> {
     let entry = REGISTRY.iter().find(|entry| entry.name == name).expect("a builder of that name");
     let builder = (entry.decode)(Value::from(options))?;
     Session::launch(builder, library.cx.clone()).await

@@ -26,8 +26,8 @@ pub struct MachineHandle {
 
 impl MachineHandle {
     /// Makes the Lua value of a machine.
-    pub fn new(session: Session, origin: Option<Origin>) -> MachineHandle {
-        MachineHandle { session: Arc::new(session), origin }
+    pub fn new(session: Arc<Session>, origin: Option<Origin>) -> MachineHandle {
+        MachineHandle { session, origin }
     }
 }
 
