@@ -4,6 +4,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::replay::secret;
 use super::resource::Resources;
 use super::scope::Scope;
 use crate::error::{Result, io_error};
@@ -90,6 +91,18 @@ impl BuildCx {
         self.resources.enter_path("folder", &path);
         crate::host::dirs::private(&path).map_err(|e| e.within("cannot make a folder for this build"))?;
         Ok(path)
+    }
+
+    /// Returns what stands for content with a secret in it: without the key of this user and host, not even a guess at
+    /// the secret can be tried.
+    pub fn keyed_digest(&self, content: &[u8]) -> String {
+        match secret::local_key(&self.settings.state_dir) {
+            Ok(key) => format!("keyed:{}", blake3::keyed_hash(&key, content).to_hex()),
+            Err(error) => {
+                tracing::warn!(%error, "what depends on a secret is not replayed");
+                format!("keyed:{}", uuid::Uuid::new_v4().simple())
+            }
+        }
     }
 
     /// Reads a file of the script's on the blocking pool.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::cx::BuildCx;
+
 /// One thing to be done to a machine.
 #[derive(Debug, Clone)]
 pub struct Operation {
@@ -88,8 +90,11 @@ impl Answer for u64 {
     }
 }
 
-/// Returns what stands for content in an operation's request.
+/// Returns what stands for content in an operation's request; it does not tell the secrets in it.
 pub fn digest(content: &[u8]) -> String {
+    if let Some(cx) = BuildCx::current().filter(|cx| cx.ui.secrets().occurs_in(content)) {
+        return cx.keyed_digest(content);
+    }
     format!("blake3:{}", blake3::hash(content).to_hex())
 }
 
@@ -102,4 +107,27 @@ fn one_line(text: &str) -> String {
         short.push_str(" …");
     }
     short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Mode, testing};
+    use crate::ui::Ui;
+
+    #[tokio::test]
+    async fn a_digest_does_not_tell_secrets() {
+        let (_dir, cx) = testing::surroundings(Mode::Live, Ui::silent());
+        let (_other_dir, other) = testing::surroundings(Mode::Live, Ui::silent());
+        for cx in [&cx, &other] {
+            cx.ui.secrets().add("hunter2");
+        }
+        let of = async |cx: &BuildCx, content: &[u8]| cx.clone().enter(async { digest(content) }).await;
+        assert_eq!(of(&cx, b"plain").await, format!("blake3:{}", blake3::hash(b"plain").to_hex()));
+        let hidden = of(&cx, b"PW=hunter2\xff").await;
+        assert!(hidden.starts_with("keyed:"), "{hidden}");
+        assert_eq!(of(&cx, b"PW=hunter2\xff").await, hidden);
+        assert_ne!(of(&cx, b"PW=hunter2").await, hidden);
+        assert_ne!(of(&other, b"PW=hunter2\xff").await, hidden);
+    }
 }

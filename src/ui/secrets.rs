@@ -1,6 +1,6 @@
 //! The values that must not be seen, and the masking of everything that is shown.
 
-use std::sync::RwLock;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 /// What stands in place of a secret.
 const MASK: &str = "********";
@@ -31,10 +31,7 @@ impl Secrets {
 
     /// Replaces every secret in `text`.
     pub fn mask(&self, text: &str) -> String {
-        let values = match self.values.read() {
-            Ok(values) => values,
-            Err(poisoned) => poisoned.into_inner(),
-        };
+        let values = self.values();
         let mut masked = text.to_owned();
         for value in values.iter() {
             if masked.contains(value.as_str()) {
@@ -42,6 +39,15 @@ impl Secrets {
             }
         }
         masked
+    }
+
+    /// Tells whether a secret is in `content`.
+    pub fn occurs_in(&self, content: &[u8]) -> bool {
+        self.values().iter().any(|value| memchr::memmem::find(content, value.as_bytes()).is_some())
+    }
+
+    fn values(&self) -> RwLockReadGuard<'_, Vec<String>> {
+        self.values.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -55,6 +61,7 @@ mod tests {
         secrets.add("hunter2");
         secrets.add("hunter2-long");
         secrets.add("ab");
+        assert!(secrets.occurs_in(b"\xffhunter2") && !secrets.occurs_in(b"hunter ab") && !secrets.occurs_in(b""));
         assert_eq!(secrets.mask("pw=hunter2-long ab hunter2"), format!("pw={MASK} ab {MASK}"));
     }
 }

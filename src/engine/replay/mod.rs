@@ -5,3 +5,4 @@ pub mod kept;
 pub mod key;
 pub mod record;
 pub mod records;
+pub mod secret;
