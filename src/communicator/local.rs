@@ -11,12 +11,13 @@ use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-use super::{pipe, sparse, tree};
+use super::{pipe, tree};
 use crate::engine::{Command, Communicator, ExitStatus, FileMeta, Line, OutputSink, Sink, Source};
 use crate::error::{Error, Kind, Result, io_error};
 use crate::host::atomic::Pending;
 use crate::host::blocking::{self, Cancel};
 use crate::host::process::{self, Process};
+use crate::host::sparse;
 use crate::ui::event::Counter;
 
 /// How long output may go on after the command itself has ended (something it left in the background holds it).

@@ -7,7 +7,6 @@ pub mod pipe;
 /// Shell programs for the other end of a transfer.
 pub mod scripts;
 /// Holes in files.
-pub mod sparse;
 /// SSH.
 pub mod ssh;
 /// Folders as tar streams.

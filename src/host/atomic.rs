@@ -42,16 +42,37 @@ impl Pending {
     }
 
     /// Syncs what was written and renames it to the target, replacing a file (not a folder) that is there.
-    pub fn commit(mut self) -> Result<PathBuf> {
-        let file = std::fs::File::open(&self.path).map_err(|e| io_error("open", &self.path, e))?;
-        file.sync_all().map_err(|e| io_error("sync", &self.path, e))?;
-        std::fs::rename(&self.path, &self.target).map_err(|e| io_error("rename into place", &self.target, e))?;
-        self.done = true;
-        if let Some(parent) = self.target.parent() {
+    pub fn commit(self) -> Result<PathBuf> {
+        // A link has nothing of its own to sync.
+        if !self.path.is_symlink() {
+            let file = std::fs::File::open(&self.path).map_err(|e| io_error("open", &self.path, e))?;
+            file.sync_all().map_err(|e| io_error("sync", &self.path, e))?;
+        }
+        let parent = self.target.parent().map(Path::to_owned);
+        let target = self.commit_unsynced()?;
+        if let Some(parent) = parent {
             // The rename itself must survive a crash too; a file system that cannot sync folders still has the rename.
             let _ = std::fs::File::open(parent).and_then(|dir| dir.sync_all());
         }
+        Ok(target)
+    }
+
+    /// The same for what may be lost in a power failure.
+    pub fn commit_unsynced(mut self) -> Result<PathBuf> {
+        std::fs::rename(&self.path, &self.target).map_err(|e| io_error("rename into place", &self.target, e))?;
+        self.done = true;
         Ok(self.target.clone())
+    }
+
+    /// The same as [`Pending::commit`], replacing a folder, too: what is there is put aside first and removed afterwards, so
+    /// that at every moment either the old or the new one is whole.
+    pub fn replace(self) -> Result<PathBuf> {
+        let target = self.target.clone();
+        let aside = Pending::beside(&target)?;
+        std::fs::rename(&target, aside.path()).map_err(|e| io_error("move aside", &target, e))?;
+        self.commit().inspect_err(|_| {
+            let _ = std::fs::rename(aside.path(), &target);
+        })
     }
 }
 

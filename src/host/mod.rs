@@ -2,8 +2,11 @@
 
 pub mod atomic;
 pub mod blocking;
+pub mod copy;
 pub mod digest;
 pub mod dirs;
 pub mod glob;
+pub mod lock;
 pub mod process;
 pub mod qemu_img;
+pub mod sparse;

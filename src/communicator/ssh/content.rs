@@ -9,10 +9,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::super::pipe::{self, Piece, PipeReader};
-use super::super::sparse::{self, Extent};
 use super::super::tree;
 use crate::error::{Error, Kind, Result, io_error};
 use crate::host::atomic::Pending;
+use crate::host::sparse::{self, Extent};
 use crate::ui::event::Counter;
 
 /// The size of the pieces a local file is read in.

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use tar::{Builder, EntryType, Header, HeaderMode};
 
 use super::super::pipe::PipeWriter;
-use super::super::sparse;
 use crate::error::{Result, io_error};
+use crate::host::sparse;
 use crate::ui::event::Counter;
 
 /// How a folder is packed.

@@ -7,9 +7,9 @@ use std::path::{Component, Path, PathBuf};
 use tar::{Archive, EntryType};
 
 use super::super::pipe::PipeReader;
-use super::super::sparse::HoleWriter;
 use crate::error::{Error, Kind, Result, io_error};
 use crate::host::atomic::{self, Pending};
+use crate::host::sparse::HoleWriter;
 use crate::ui::event::Counter;
 
 /// What came out of a stream.
