@@ -1,5 +1,7 @@
 //! The registry of builders: a new one is a folder here and a line in [`REGISTRY`].
 
+#[cfg(test)]
+pub mod folder;
 pub mod host;
 pub mod localhost;
 pub mod qemu;
@@ -35,4 +37,6 @@ pub const REGISTRY: &[Entry] = &[
     },
     host::ENTRY,
     localhost::ENTRY,
+    #[cfg(test)]
+    folder::ENTRY,
 ];

@@ -118,9 +118,9 @@ mod tests {
     #[tokio::test]
     async fn files_and_trees_go_where_the_slashes_say() {
         let bench = Bench::new();
-        std::fs::create_dir_all(bench.path("home/logs/sub")).unwrap();
-        std::fs::write(bench.path("home/logs/sub/a"), "aa").unwrap();
-        std::fs::write(bench.path("home/one"), "one").unwrap();
+        std::fs::create_dir_all(bench.path("machine/disk/logs/sub")).unwrap();
+        std::fs::write(bench.path("machine/disk/logs/sub/a"), "aa").unwrap();
+        std::fs::write(bench.path("machine/disk/one"), "one").unwrap();
         for sudo in [false, rustix::process::geteuid().is_root()] {
             let get = async |src: &str, dst: &str| {
                 let options = DownloadOptions { sudo };

@@ -220,7 +220,7 @@ mod tests {
         assert!(facts.cpus >= 1 && facts.memory > 1 << 20, "{facts:?}");
         assert!(!facts.kernel.is_empty() && !facts.arch.is_empty() && !facts.hostname.is_empty(), "{facts:?}");
         assert_eq!(facts.is_root, rustix::process::geteuid().is_root());
-        assert_eq!(facts.home, bench.path("home"));
+        assert_eq!(facts.home, bench.path("machine/disk"));
         assert_eq!(super::facts(&bench.session).await.unwrap(), facts);
         assert_eq!(bench.commands().len(), 1);
         assert!(bench.output().is_empty());

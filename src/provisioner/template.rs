@@ -41,7 +41,7 @@ mod tests {
         let bench = Bench::new();
         bench.script("site.conf.html", b"server {{ name }};\n{% for p in ports %}listen {{ p }};\n{% endfor %}");
         template(&bench.session, "site.conf.html", "site.conf", &vars(), &WriteOptions::default()).await.unwrap();
-        let text = std::fs::read_to_string(bench.path("home/site.conf")).unwrap();
+        let text = std::fs::read_to_string(bench.path("machine/disk/site.conf")).unwrap();
         assert_eq!(text, "server <web>;\nlisten 80;\nlisten 443;\n");
     }
 

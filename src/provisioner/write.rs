@@ -240,7 +240,7 @@ mod tests {
         let bytes: Vec<u8> = (0..=255).collect();
         let options = WriteOptions { mode: Some(FileMode(0o600)), ..WriteOptions::default() };
         write(&bench.session, "~/plain", &bytes, &options).await.unwrap();
-        assert_eq!(mode(&bench.path("home/plain")), 0o600);
+        assert_eq!(mode(&bench.path("machine/disk/plain")), 0o600);
         assert_eq!(read(&bench.session, "plain", &ReadOptions::default()).await.unwrap(), bytes);
         let error = read(&bench.session, "gone", &ReadOptions::default()).await.unwrap_err();
         assert!(error.message().contains("vm: read `gone`"), "{error}");

@@ -16,6 +16,8 @@ pub mod variables;
 #[cfg(test)]
 mod annotations;
 #[cfg(test)]
+mod replay_tests;
+#[cfg(test)]
 mod tests;
 
 pub use run::run;

@@ -1,4 +1,8 @@
-//! The surroundings of a build, for every room's unit tests.
+//! What every room's unit tests stand on: the surroundings of a build, and a machine that is a folder on this host.
+
+pub mod folder;
+pub mod guest;
+pub mod layers;
 
 use std::sync::Arc;
 
