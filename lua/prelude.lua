@@ -238,9 +238,13 @@ local function apply_with(machine, options, provisioner, ...)
   local function once()
     return settle(native.step(name, trampoline, fn, machine, unpack(args, 1, args.n)))
   end
+  local function recorded()
+    if plan.cache == nil and not plan.max_age then return once() end
+    return settle(native.recorded(plan.cache, plan.max_age, trampoline, once))
+  end
   local function limited()
-    if plan.timeout then return flow.timeout(plan.timeout, once) end
-    return once()
+    if plan.timeout then return flow.timeout(plan.timeout, recorded) end
+    return recorded()
   end
   local function attempts()
     if plan.attempts == 1 then return limited() end

@@ -32,6 +32,8 @@ local Machine = {}
 ---@field pause_before rimg.Duration? How long to wait before it. Default: 0.
 ---@field timeout rimg.Duration? How long one attempt may take. Default: no limit; 5 minutes for a reboot.
 ---@field max_retries integer? How many more attempts a failed one is followed by, after a pause that doubles from half a second to 15 seconds. Default: 0.
+---@field cache boolean? Whether a result recorded by an earlier run may stand for doing it. With false it is done anew in every run, and so is all that follows it. For a provisioner: of all operations in it. Default: true.
+---@field max_age rimg.Duration? How old such a record may be. Default: any age.
 
 ---@class rimg.RunOptions : rimg.OperationOptions
 ---@field check boolean? Whether a status that is not accepted raises an error. Default: true.

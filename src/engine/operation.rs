@@ -22,6 +22,9 @@ pub struct Operation {
     pub limits_itself: bool,
     /// Whether the machine going away or off during it is expected (a reboot, a shutdown).
     pub survives_death: bool,
+    /// The places on this host that its result may be put in, absolute. No part of the request: what is done to the
+    /// machine does not depend on them, and a replay puts the result where this run wants it.
+    pub local: Vec<PathBuf>,
     /// Whether it leaves the machine as it is, so that it need not be done again to bring a machine to what came after.
     pub only_reads: bool,
 }
@@ -36,6 +39,7 @@ impl Operation {
             timeout: None,
             limits_itself: false,
             survives_death: false,
+            local: Vec::new(),
             only_reads: false,
         }
     }
@@ -61,6 +65,13 @@ impl Operation {
         self
     }
 
+    /// Says where on this host its result goes.
+    #[must_use]
+    pub fn to_host(mut self, places: Vec<PathBuf>) -> Self {
+        self.local = places;
+        self
+    }
+
     /// Says that the machine may go off during it.
     #[must_use]
     pub fn survives_death(mut self) -> Self {
@@ -74,8 +85,9 @@ pub trait Answer: Serialize + DeserializeOwned + Send {
     /// Returns what a machine that answers "done" says (`rimg check`).
     fn done(operation: &Operation) -> Self;
 
-    /// Returns the files and folders on this host that the operation made: a replay brings them back.
-    fn outputs(&self) -> Vec<PathBuf> {
+    /// Returns the files and folders on this host that `operation` made, absolute: a replay brings them back. Of a recorded
+    /// answer, they are those of the operation that is asked for now, in the same order.
+    fn outputs(&self, _operation: &Operation) -> Vec<PathBuf> {
         Vec::new()
     }
 }

@@ -34,6 +34,10 @@ pub struct OperationOptions {
     pub timeout: Option<Seconds>,
     /// How many more attempts a failed one is followed by; default 0.
     pub max_retries: u32,
+    /// Whether a recorded result of it may stand for doing it; false: it is done anew in every run.
+    pub cache: Option<bool>,
+    /// How old such a record may be; default: any age.
+    pub max_age: Option<Seconds>,
 }
 
 /// What came of an operation with such options.
@@ -56,8 +60,12 @@ impl OperationOptions {
         CURRENT.try_with(OperationOptions::clone).unwrap_or_default()
     }
 
-    /// Does `work` with these options as the current ones: the door limits and repeats its operations by them.
-    pub async fn enter<F: Future>(self, work: F) -> F::Output {
+    /// Does `work` with these options as the current ones: the door limits and repeats its operations by them. What they
+    /// do not say of records holds as it did outside.
+    pub async fn enter<F: Future>(mut self, work: F) -> F::Output {
+        let outer = OperationOptions::current();
+        self.cache = self.cache.or(outer.cache);
+        self.max_age = self.max_age.or(outer.max_age);
         CURRENT.scope(self, work).await
     }
 
@@ -90,9 +98,15 @@ impl OperationOptions {
         selection.map(|selection| selection.includes(build)).map_err(|e| e.within(of))
     }
 
-    /// Does `work`, unless it is not for this build, after its pause; whether its failure ends anything is said here.
+    /// Returns the same for what follows the first of several operations that a script asked for as one.
+    #[must_use]
+    pub fn after_first(self) -> OperationOptions {
+        OperationOptions { pause_before: None, ..self }
+    }
+
+    /// Does `work`, unless it is not for this build; whether its failure ends anything is said here.
     pub async fn apply<T>(self, of: &str, cx: &BuildCx, work: impl Future<Output = Result<T>>) -> Result<Outcome<T>> {
-        if !self.begins(of, cx).await? {
+        if !self.begins(of, cx)? {
             return Ok(Outcome::Skipped);
         }
         let goes_on = self.continue_on_error;
@@ -106,22 +120,21 @@ impl OperationOptions {
         }
     }
 
-    /// Says whether it is to be done in this build, and waits as long as it is to.
-    pub async fn begins(&self, of: &str, cx: &BuildCx) -> Result<bool> {
-        if !self.includes(of, &cx.build)? {
+    /// Says whether it is to be done in this build.
+    pub fn begins(&self, of: &str, cx: &BuildCx) -> Result<bool> {
+        let included = self.includes(of, &cx.build)?;
+        if !included {
             cx.ui.info(format!("Skipped: {of}, which is not for the build {}", cx.build));
-            return Ok(false);
         }
+        Ok(included)
+    }
+
+    /// Waits as long as is to be waited before it is done; `of` is what these options are of.
+    pub async fn pause(&self, of: &str, cx: &BuildCx) {
         if let Some(Seconds(time)) = self.pause_before.filter(|time| !time.0.is_zero() && cx.settings.is_live()) {
             let _shown = cx.ui.progress(format!("Pausing {time:?} before {of}"), None, Unit::Spinner);
-            cx.scope
-                .run(async {
-                    tokio::time::sleep(time).await;
-                    Ok(())
-                })
-                .await?;
+            tokio::time::sleep(time).await;
         }
-        Ok(true)
     }
 }
 
@@ -175,6 +188,19 @@ mod tests {
             let error = OperationOptions::overridden("vm:run", map(&[("override", wrong)]), "web").unwrap_err();
             assert!(error.message().contains("expected a table, found the number 1"), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_said_of_records_holds_for_all_inside_that_says_nothing_else() {
+        let outer = OperationOptions {
+            cache: Some(false),
+            max_age: Some(Seconds(Duration::from_secs(60))),
+            max_retries: 3,
+            ..OperationOptions::default()
+        };
+        let inner = OperationOptions { max_age: Some(Seconds(Duration::from_secs(1))), ..OperationOptions::default() };
+        let current = outer.enter(inner.enter(async { OperationOptions::current() })).await;
+        assert_eq!((current.cache, current.max_age, current.max_retries), (Some(false), Seconds::parse("1s"), 0));
     }
 
     #[test]

@@ -231,8 +231,10 @@ impl Session {
                     false => options.timeout.map(|limit| limit.0).or(operation.timeout),
                 };
                 // Actions are large futures, and a script may have hundreds of them in flight.
-                let attempts =
-                    repeated(&cx, options.max_retries, || within_limit(limit, Box::pin(action(self.clone()))));
+                let attempts = async {
+                    options.pause(operation.kind, &cx).await;
+                    repeated(&cx, options.max_retries, || within_limit(limit, Box::pin(action(self.clone())))).await
+                };
                 let watched = watch_health(machine.health(), operation.survives_death, attempts);
                 cx.scope.run(watched).await
             }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::attempt::context;
-use crate::engine::{Operation, Session};
+use crate::engine::{Operation, OperationOptions, Session};
 use crate::error::{Error, Kind, Result};
 
 /// How often the prompt looks whether it is still wanted.
@@ -32,30 +32,39 @@ impl Drop for Wanted {
     }
 }
 
-/// Waits until a person presses Enter. Only with `--debug` and on a terminal; else it says so and goes on.
+/// Waits until a person presses Enter. Only with `--debug` and on a terminal; else it says so and goes on, and is no
+/// operation: to put one in changes nothing of what follows. Where it stops, what the person did is not known.
 pub async fn breakpoint(session: &Arc<Session>, options: BreakpointOptions) -> Result<()> {
+    if !stops(session, &options) {
+        return Ok(());
+    }
     let operation = Operation::new("breakpoint", options.note.as_deref().unwrap_or_default(), &options);
-    session
-        .perform(operation, move |session| {
-            let options = options.clone();
-            async move { stop(&session, &options).await }
-        })
-        .await
+    let stopped = session.perform(operation, move |session| {
+        let options = options.clone();
+        async move { stop(&session, &options).await }
+    });
+    OperationOptions { cache: Some(false), ..OperationOptions::current() }.enter(stopped).await
+}
+
+/// Tells whether it stops; says why not.
+fn stops(session: &Session, options: &BreakpointOptions) -> bool {
+    let cx = context(session);
+    if options.disable || session.is_pretended() {
+        return false;
+    }
+    if !cx.settings.debug {
+        cx.ui.info(format!("{}: passing a breakpoint: it stops only with --debug", session.name()));
+        return false;
+    }
+    let is_asked = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if !is_asked {
+        cx.ui.warn(format!("{}: passing a breakpoint: there is no terminal to ask on", session.name()));
+    }
+    is_asked
 }
 
 async fn stop(session: &Session, options: &BreakpointOptions) -> Result<()> {
     let cx = context(session);
-    if options.disable {
-        return Ok(());
-    }
-    if !cx.settings.debug {
-        cx.ui.info(format!("{}: passing a breakpoint: it stops only with --debug", session.name()));
-        return Ok(());
-    }
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        cx.ui.warn(format!("{}: passing a breakpoint: there is no terminal to ask on", session.name()));
-        return Ok(());
-    }
     let text = prompt(session, options.note.as_deref().unwrap_or_default());
     let wanted = Wanted(Arc::new(AtomicBool::new(true)));
     let flag = wanted.0.clone();

@@ -1,6 +1,6 @@
 //! `vm:download`: files and trees of the machine onto this host.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -10,9 +10,11 @@ use super::place::Stage;
 use super::run;
 use super::wrap::Wrapped;
 use super::write::{absolute, check_path};
-use crate::communicator::scripts;
-use crate::engine::{Operation, OperationOptions, Session, Sink};
+use crate::communicator::{scripts, tree};
+use crate::engine::{Answer, Operation, OperationOptions, Session, Sink};
 use crate::error::{Error, Kind, Result, io_error};
+use crate::host::atomic::Pending;
+use crate::host::blocking;
 use crate::ui::event::{Counter, Unit};
 
 /// Options of `vm:download`.
@@ -23,10 +25,35 @@ pub struct DownloadOptions {
     pub sudo: bool,
 }
 
+/// What a download gave.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Downloaded {
+    bytes: u64,
+    is_tree: bool,
+    /// What is there now that was not, or was another: paths in the target; an empty one is the target itself.
+    made: Vec<PathBuf>,
+}
+
+impl Answer for Downloaded {
+    fn done(_: &Operation) -> Self {
+        Downloaded::default()
+    }
+
+    fn outputs(&self, operation: &Operation) -> Vec<PathBuf> {
+        let Some(target) = operation.local.get(usize::from(self.is_tree)) else { return Vec::new() };
+        let place = |made: &PathBuf| match made.as_os_str().is_empty() {
+            true => target.clone(),
+            false => target.join(made),
+        };
+        self.made.iter().map(place).collect()
+    }
+}
+
 /// A download that attempts are made at.
 struct Job {
     src: String,
-    dst: String,
+    /// Where a file goes, and where a folder.
+    targets: [PathBuf; 2],
     stage: Stage,
     options: DownloadOptions,
 }
@@ -38,12 +65,18 @@ pub async fn download(session: &Arc<Session>, src: &str, dst: &str, options: &Do
     if dst.is_empty() {
         return Err(Error::new(Kind::Option, "vm:download: the target is empty"));
     }
-    let request = serde_json::json!({ "source": src, "target": dst, "options": options });
-    let operation = Operation::new("download", format!("{src} -> {dst}"), request).limits_itself().only_reads();
+    // The target is no part of it: the machine is the same wherever it goes.
+    let request = serde_json::json!({ "source": src, "options": options });
+    let base = session.cx().settings.resolve(dst);
+    let name = src.trim_end_matches('/').rsplit('/').next().filter(|name| !matches!(*name, "" | "." | ".." | "~"));
+    let inside = |is_inside: bool| name.filter(|_| is_inside).map_or(base.clone(), |name| base.join(name));
+    let targets = [inside(dst.ends_with('/')), inside(!src.ends_with('/'))];
+    let operation = Operation::new("download", format!("{src} -> {dst}"), request);
+    let operation = operation.limits_itself().only_reads().to_host(targets.to_vec());
     // What further attempts go on with.
     let stage = Stage::new();
-    let job = Arc::new(Job { src: src.to_owned(), dst: dst.to_owned(), stage, options: options.clone() });
-    session
+    let job = Arc::new(Job { src: src.to_owned(), targets, stage, options: options.clone() });
+    let downloaded: Downloaded = session
         .perform(operation, move |session| {
             let job = job.clone();
             async move {
@@ -55,11 +88,12 @@ pub async fn download(session: &Arc<Session>, src: &str, dst: &str, options: &Do
                 .await
             }
         })
-        .await
+        .await?;
+    Ok(downloaded.bytes)
 }
 
-async fn fetch(session: &Session, job: &Job, counter: &Counter) -> Result<u64> {
-    let Job { src, dst, stage, options } = job;
+async fn fetch(session: &Session, job: &Job, counter: &Counter) -> Result<Downloaded> {
+    let Job { src, targets, stage, options } = job;
     let from = absolute(session, src).await?;
     if !options.sudo {
         let ask = Wrapped {
@@ -68,7 +102,7 @@ async fn fetch(session: &Session, job: &Job, counter: &Counter) -> Result<u64> {
             ..Wrapped::default()
         };
         let is_tree = run::ask(session, &ask).await?.stdout.trim() == "d";
-        return attempt::limited(OperationOptions::current().timeout, take(session, src, &from, is_tree, dst, counter))
+        return attempt::limited(OperationOptions::current().timeout, take(session, &from, is_tree, targets, counter))
             .await;
     }
     // The user may not read it: root copies it to a place of the user's own.
@@ -81,39 +115,104 @@ async fn fetch(session: &Session, job: &Job, counter: &Counter) -> Result<u64> {
             ..Wrapped::default()
         };
         let is_tree = run::ask(session, &copy).await?.stdout.trim() == "d";
-        take(session, src, &stage.item(), is_tree, dst, counter).await
+        take(session, &stage.item(), is_tree, targets, counter).await
     })
     .await;
     if fetched.as_ref().is_err_and(attempt::is_lost) {
         return fetched;
     }
     let removed = stage.remove(session, true).await;
-    let bytes = fetched?;
+    let downloaded = fetched?;
     removed?;
-    Ok(bytes)
+    Ok(downloaded)
 }
 
-/// Fetches `from`, which the user called `src`.
-async fn take(session: &Session, src: &str, from: &str, is_tree: bool, dst: &str, counter: &Counter) -> Result<u64> {
+async fn take(
+    session: &Session,
+    from: &str,
+    is_tree: bool,
+    [file, folder]: &[PathBuf; 2],
+    counter: &Counter,
+) -> Result<Downloaded> {
     let communicator = session.communicator().await?;
-    let base = session.cx().settings.resolve(dst);
-    let name = src.trim_end_matches('/').rsplit('/').next().filter(|name| !matches!(*name, "" | "." | ".." | "~"));
-    let into_folder = if is_tree { !src.ends_with('/') } else { dst.ends_with('/') };
-    let target = match name {
-        Some(name) if into_folder => base.join(name),
-        _ => base,
-    };
-    let folder = if is_tree { Some(target.as_path()) } else { target.parent() };
-    let folder = folder.unwrap_or(Path::new("/"));
+    if !is_tree {
+        let parent = file.parent().unwrap_or(Path::new("/"));
+        tokio::fs::create_dir_all(parent).await.map_err(|e| io_error("create folder", parent, e))?;
+        let bytes = communicator.download(from, Sink::File(file), counter).await?;
+        return Ok(Downloaded { bytes, is_tree, made: vec![PathBuf::new()] });
+    }
     tokio::fs::create_dir_all(folder).await.map_err(|e| io_error("create folder", folder, e))?;
-    let sink = if is_tree { Sink::Tree(&target) } else { Sink::File(&target) };
-    communicator.download(from, sink, counter).await
+    if !session.replays() {
+        let bytes = communicator.download(from, Sink::Tree(folder), counter).await?;
+        return Ok(Downloaded { bytes, is_tree, made: Vec::new() });
+    }
+    // Beside the target first: what else is in that is not to be taken for a part of the download.
+    let pending = Pending::beside(folder)?;
+    let bytes = communicator.download(from, Sink::Tree(pending.path()), counter).await?;
+    let made = blocking::run(move |_| {
+        let made = additions(pending.path(), pending.target())?;
+        tree::place(pending)?;
+        Ok(made)
+    })
+    .await?;
+    Ok(Downloaded { bytes, is_tree, made })
+}
+
+/// Lists what moving the folder `from` into `into` puts there: whole folders where none is yet.
+fn additions(from: &Path, into: &Path) -> Result<Vec<PathBuf>> {
+    let mut made = Vec::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        let (source, target) = (from.join(&folder), into.join(&folder));
+        let fault = |e| io_error("read the folder", &source, e);
+        let is_folder = std::fs::symlink_metadata(&target).is_ok_and(|meta| meta.is_dir());
+        if !is_folder {
+            made.push(folder);
+            continue;
+        }
+        for entry in std::fs::read_dir(&source).map_err(fault)? {
+            let entry = entry.map_err(fault)?;
+            let name = folder.join(entry.file_name());
+            match entry.file_type().map_err(fault)?.is_dir() {
+                true => folders.push(name),
+                false => made.push(name),
+            }
+        }
+    }
+    made.sort();
+    Ok(made)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::provisioner::testing::Bench;
+
+    #[test]
+    fn what_was_there_is_not_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, into) = (dir.path().join("from"), dir.path().join("into"));
+        std::fs::create_dir_all(from.join("sub/new")).unwrap();
+        for path in ["one", "sub/two", "sub/new/three"] {
+            std::fs::write(from.join(path), "").unwrap();
+        }
+        let made = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(additions(&from, &into).unwrap(), made(&[""]));
+        std::fs::create_dir_all(into.join("sub")).unwrap();
+        std::fs::write(into.join("sub/mine"), "").unwrap();
+        std::fs::write(into.join("one"), "").unwrap();
+        assert_eq!(additions(&from, &into).unwrap(), made(&["one", "sub/new", "sub/two"]));
+    }
+
+    #[test]
+    fn outputs_are_where_this_run_wants_them() {
+        let targets = vec![PathBuf::from("/a/x"), PathBuf::from("/a/tree")];
+        let operation = Operation::new("download", "", ()).to_host(targets);
+        let file = Downloaded { bytes: 1, is_tree: false, made: vec![PathBuf::new()] };
+        assert_eq!(file.outputs(&operation), [PathBuf::from("/a/x")]);
+        let tree = Downloaded { is_tree: true, made: vec!["sub/b".into(), "c".into()], ..file };
+        assert_eq!(tree.outputs(&operation), [PathBuf::from("/a/tree/sub/b"), PathBuf::from("/a/tree/c")]);
+    }
 
     #[tokio::test]
     async fn files_and_trees_go_where_the_slashes_say() {

@@ -124,18 +124,16 @@ impl ShellOptions {
 /// One script, ready to be sent.
 struct Script {
     title: String,
-    /// As the user wrote it; none for inline text.
-    path: Option<String>,
     bytes: Vec<u8>,
     /// The words in front of the script's path; none means that the file is executed itself.
     interpreter: Option<Vec<String>>,
 }
 
 impl Script {
-    fn new(title: String, path: Option<String>, bytes: Vec<u8>, binary: bool) -> Script {
+    fn new(title: String, bytes: Vec<u8>, binary: bool) -> Script {
         let bytes = if binary { bytes } else { unix_lines(bytes) };
         let interpreter = interpreter(&bytes);
-        Script { title, path, bytes, interpreter }
+        Script { title, bytes, interpreter }
     }
 }
 
@@ -143,10 +141,11 @@ impl Script {
 pub async fn shell(session: &Arc<Session>, options: ShellOptions) -> Result<CommandResult> {
     options.validate()?;
     let scripts = load(session, &options).await?;
-    let options = Arc::new(options);
+    let (options, mut current) = (Arc::new(options), OperationOptions::current());
     let mut last = None;
     for script in scripts {
-        last = Some(one(session, script, &options).await?);
+        last = Some(current.clone().enter(one(session, script, &options)).await?);
+        current = current.after_first();
     }
     Ok(last.unwrap_or_else(|| CommandResult::done(&Operation::new("shell", "", ()))))
 }
@@ -156,25 +155,30 @@ async fn load(session: &Session, options: &ShellOptions) -> Result<Vec<Script>> 
         let lines = options.inline.join("\n");
         let shebang = options.inline_shebang.as_deref().unwrap_or("/bin/sh -e");
         let text = format!("#!{}\n{lines}\n", shebang.trim_start_matches("#!"));
-        return Ok(vec![Script::new(lines, None, text.into_bytes(), options.binary)]);
+        return Ok(vec![Script::new(lines, text.into_bytes(), options.binary)]);
     }
     let mut scripts = Vec::new();
     for path in options.script.iter().chain(&options.scripts) {
         let bytes = session.cx().read_file(path).await.map_err(|e| {
             e.within("vm:shell").hint("paths of a script's options start at the folder of the Lua script")
         })?;
-        scripts.push(Script::new(path.clone(), Some(path.clone()), bytes, options.binary));
+        scripts.push(Script::new(path.clone(), bytes, options.binary));
     }
     Ok(scripts)
 }
 
-async fn one(session: &Arc<Session>, script: Script, options: &Arc<ShellOptions>) -> Result<CommandResult> {
+/// Says what is asked for; where the script comes from changes nothing, and its environment holds the build's name.
+fn operation(session: &Session, script: &Script, options: &ShellOptions) -> Operation {
     let request = serde_json::json!({
-        "script": script.path,
         "content": digest(&script.bytes),
         "options": options.common(),
+        "build": &*session.cx().build,
     });
-    let operation = Operation::new("shell", &script.title, request).limits_itself();
+    Operation::new("shell", &script.title, request).limits_itself()
+}
+
+async fn one(session: &Arc<Session>, script: Script, options: &Arc<ShellOptions>) -> Result<CommandResult> {
+    let operation = operation(session, &script, options);
     let asked = Arc::new((script, options.clone()));
     let result = session
         .perform(operation, move |session| {
@@ -432,6 +436,38 @@ mod tests {
         assert!(result.ok && result.disconnected);
         assert_eq!(shell(&bench.session, inline(&["echo up"])).await.unwrap().stdout, "up\n");
         assert_eq!(bench.connections(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_request_holds_all_that_the_script_gets_and_nothing_else() {
+        let bench = Bench::new();
+        bench.script("a.sh", b"echo a");
+        bench.script("b.sh", b"echo a");
+        let request = async |options: ShellOptions| {
+            let script = load(&bench.session, &options).await.unwrap().remove(0);
+            operation(&bench.session, &script, &options).request.to_string()
+        };
+        let of = |path: &str| ShellOptions { script: Some(path.into()), ..ShellOptions::default() };
+        let base = request(of("a.sh")).await;
+        assert_eq!(request(of("b.sh")).await, base);
+        assert!(!base.contains(&bench.path("")), "{base}");
+        let env = |value: &str| Env(vec![("A".into(), Some(value.into()))]);
+        let mut seen = vec![base];
+        for other in [
+            ShellOptions { env: env("1"), ..of("a.sh") },
+            ShellOptions { env: env("2"), ..of("a.sh") },
+            ShellOptions { environment_vars: env("1"), ..of("a.sh") },
+            ShellOptions { execute_command: Some("sh {{ .Path }}".into()), ..of("a.sh") },
+            ShellOptions { remote_folder: Some("/opt".into()), ..of("a.sh") },
+            ShellOptions { sudo: true, ..of("a.sh") },
+            ShellOptions::text("echo b"),
+        ] {
+            seen.push(request(other).await);
+        }
+        let all = seen.len();
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), all, "{seen:#?}");
     }
 
     #[test]

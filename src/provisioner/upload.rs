@@ -11,6 +11,7 @@ use super::place::{Placement, Stage};
 use super::write::{absolute, check_path, ownership};
 use crate::communicator::tree;
 use crate::engine::options::FileMode;
+use crate::engine::replay::content;
 use crate::engine::{BuildCx, Communicator, FileMeta, Operation, OperationOptions, Session, Source};
 use crate::error::{Error, Kind, Result, io_error};
 use crate::host::blocking;
@@ -45,6 +46,8 @@ struct Job {
     transfer: u64,
     stage: Stage,
     options: UploadOptions,
+    /// The digest of what is asked to be sent, where operations are known by it.
+    content: Option<String>,
 }
 
 /// Uploads several files and folders into one folder, each under its own name, and returns the bytes sent.
@@ -60,9 +63,10 @@ pub async fn upload_all(session: &Arc<Session>, sources: &[String], dst: &str, o
     for src in sources {
         source(session, src, options).await?;
     }
-    let mut sent = 0;
+    let (mut sent, mut current) = (0, OperationOptions::current());
     for src in sources {
-        sent += upload(session, src, dst, options).await?;
+        sent += current.clone().enter(upload(session, src, dst, options)).await?;
+        current = current.after_first();
     }
     Ok(sent)
 }
@@ -85,22 +89,12 @@ async fn source(session: &Session, src: &str, options: &UploadOptions) -> Result
 /// As in Packer (and rsync): the contents of `src/` go into the folder `dst`, the folder `src` itself goes into it as
 /// `dst/src`. A file goes to the path `dst`, or into the folder where that ends with a slash.
 pub async fn upload(session: &Arc<Session>, src: &str, dst: &str, options: &UploadOptions) -> Result<u64> {
-    check_path("vm:upload", dst)?;
-    let local = session.cx().settings.resolve(src);
-    let found = source(session, src, options).await?;
-    let is_tree = found.as_ref().is_some_and(std::fs::Metadata::is_dir);
-    let source_mode = found.map_or(0, |meta| meta.permissions().mode() & 0o7777);
-    if is_tree && options.mode.is_some() {
-        return Err(Error::new(Kind::Option, "vm:upload: option `mode`: a folder's files keep their own modes")
-            .hint("set them on this host, or by vm:run(\"chmod …\") afterwards"));
-    }
-    ownership("vm:upload", options.owner.as_deref(), options.group.as_deref())?;
-    let target = if is_tree { tree_target(src, &local, dst) } else { file_target(&local, dst) };
-    let request = serde_json::json!({ "source": src, "target": target, "tree": is_tree, "options": options });
-    let operation = Operation::new("upload", format!("{src} -> {target}"), request).limits_itself();
-    let (transfer, stage) = (uuid::Uuid::new_v4().as_u64_pair().0, Stage::new());
-    let (src, options) = (src.to_owned(), options.clone());
-    let job = Arc::new(Job { src, local, is_tree, target, mode: source_mode, transfer, stage, options });
+    let (operation, job) = plan(session, src, dst, options, session.replays()).await?;
+    carry_out(session, operation, job).await
+}
+
+async fn carry_out(session: &Arc<Session>, operation: Operation, job: Job) -> Result<u64> {
+    let job = Arc::new(job);
     session
         .perform(operation, move |session| {
             let job = job.clone();
@@ -109,11 +103,49 @@ pub async fn upload(session: &Arc<Session>, src: &str, dst: &str, options: &Uplo
         .await
 }
 
+/// Looks at the source and says what is to be sent; `keyed`: by its content.
+async fn plan(
+    session: &Session,
+    src: &str,
+    dst: &str,
+    options: &UploadOptions,
+    keyed: bool,
+) -> Result<(Operation, Job)> {
+    check_path("vm:upload", dst)?;
+    let local = session.cx().settings.resolve(src);
+    let found = source(session, src, options).await?;
+    let is_tree = found.as_ref().is_some_and(std::fs::Metadata::is_dir);
+    let keyed = keyed && found.is_some();
+    let source_mode = found.map_or(0, |meta| meta.permissions().mode() & 0o7777);
+    if is_tree && options.mode.is_some() {
+        return Err(Error::new(Kind::Option, "vm:upload: option `mode`: a folder's files keep their own modes")
+            .hint("set them on this host, or by vm:run(\"chmod …\") afterwards"));
+    }
+    ownership("vm:upload", options.owner.as_deref(), options.group.as_deref())?;
+    let target = if is_tree { tree_target(src, &local, dst) } else { file_target(&local, dst) };
+    // What further attempts go on with.
+    let (transfer, stage) = (uuid::Uuid::new_v4().as_u64_pair().0, Stage::new());
+    let (src, options) = (src.to_owned(), options.clone());
+    let mut job = Job { src, local, is_tree, target, mode: source_mode, transfer, stage, options, content: None };
+    if keyed {
+        job.content = Some(job.digest(session).await?);
+    }
+    // What is sent and where it goes; where it comes from changes nothing.
+    let request = serde_json::json!({
+        "target": job.target,
+        "tree": is_tree,
+        "content": job.content,
+        "options": job.options,
+    });
+    let operation = Operation::new("upload", format!("{} -> {}", job.src, job.target), request).limits_itself();
+    Ok((operation, job))
+}
+
 impl Job {
     async fn attempt(&self, session: &Session) -> Result<u64> {
         let cx = context(session);
         let total = size(&cx, &self.src, &self.local, self.is_tree).await?;
-        attempt::reconnecting(session, |communicator| {
+        let sent = attempt::reconnecting(session, |communicator| {
             let cx = &cx;
             async move {
                 let progress = cx.ui.progress(format!("uploading {}", self.src), Some(total), Unit::Bytes);
@@ -124,7 +156,23 @@ impl Job {
         .map_err(|e| match (self.is_tree, e.kind()) {
             (false, Kind::Io | Kind::Command) => e.hint("to put a file into a folder, end the target with a slash"),
             _ => e,
-        })
+        })?;
+        // Else the machine would have something else than its operation says, for every replay.
+        if let Some(asked) = &self.content
+            && self.digest(session).await? != *asked
+        {
+            return Err(Error::new(Kind::Io, format!("{} changed while it was read", self.local.display()))
+                .hint("let nothing write to it until it is uploaded, or run the build again"));
+        }
+        Ok(sent)
+    }
+
+    /// Returns the digest of all that is sent: the mode, too, unless another one is asked for.
+    async fn digest(&self, session: &Session) -> Result<String> {
+        match self.options.mode {
+            Some(_) => content::file(&self.local, session.cx()).await,
+            None => content::tree(&self.local, session.cx()).await,
+        }
     }
 }
 
@@ -225,6 +273,49 @@ mod tests {
         let bench = Bench::pretended();
         let error = upload(&bench.session, "gone", "/tmp/x", &UploadOptions::default()).await.unwrap_err();
         assert!(error.message().contains(&bench.path("script/gone")), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_request_holds_what_is_sent_and_something_else_is_not_sent_for_it() {
+        let (bench, options) = (Bench::new(), UploadOptions::default());
+        let planned = async |src: &str, options: &UploadOptions| {
+            plan(&bench.session, src, "/tmp/rimg-never", options, true).await.unwrap()
+        };
+        let request = async |src: &str, options: &UploadOptions| planned(src, options).await.0.request;
+        for name in ["one", "two", "tree/a"] {
+            std::fs::create_dir_all(bench.path("script/tree")).unwrap();
+            bench.script(name, b"content");
+        }
+        let base = request("one", &options).await;
+        assert!(
+            base["content"].as_str().unwrap().starts_with("blake3:") && !base.to_string().contains("one"),
+            "{base}"
+        );
+        assert_eq!(request("two", &options).await, base);
+        let path = |name: &str| bench.dir.path().join("script").join(name);
+        // The mode counts where it is taken from the file.
+        let fixed = UploadOptions { mode: Some(FileMode(0o644)), ..options.clone() };
+        let with_mode = request("two", &fixed).await;
+        std::fs::set_permissions(path("two"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert_ne!(request("two", &options).await, base);
+        assert_eq!(request("two", &fixed).await, with_mode);
+        let tree = request("tree/", &options).await;
+        bench.script("tree/a", b"other");
+        assert_ne!(request("tree/", &options).await, tree);
+        // It changes after the plan was made.
+        let target = bench.path("home/x");
+        for (src, changed) in [("one", "one"), ("tree/", "tree/b")] {
+            let (operation, job) = plan(&bench.session, src, &target, &options, true).await.unwrap();
+            bench.script(changed, b"changed");
+            let error = carry_out(&bench.session, operation, job).await.unwrap_err();
+            assert!(error.message().contains("changed while it was read"), "{error}");
+            std::fs::remove_file(&target).unwrap_or_default();
+            std::fs::create_dir_all(&target).unwrap();
+            let (operation, job) = plan(&bench.session, src, &format!("{target}/"), &options, true).await.unwrap();
+            carry_out(&bench.session, operation, job).await.unwrap();
+        }
+        let (operation, _) = plan(&bench.session, "one", &target, &options, false).await.unwrap();
+        assert_eq!(operation.request["content"], serde_json::Value::Null);
     }
 
     #[tokio::test]

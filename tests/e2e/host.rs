@@ -353,3 +353,26 @@ fn a_server_that_goes_away_ends_the_operation_with_its_name() {
     run.expect_errors(&["web: run", "connection", "--> build.lua:3"]);
     sandbox.assert_clean();
 }
+
+#[test]
+fn what_a_machine_is_known_by_is_there_wherever_it_is_asked_for() {
+    let sandbox = Sandbox::new();
+    let source = r#"local rimg = require "rimg"
+local vm = rimg.localhost { name = "here" }
+local id = vm.id
+assert(vm.name == "here" and #id > 0 and vm["user"] == vm.user and vm.host == nil and vm.port == nil, id)
+local ok, inside = pcall(function() return ("<%s>"):format(vm.id) end)
+assert(ok and inside == "<" .. id .. ">", inside)
+local each = coroutine.wrap(function()
+  coroutine.yield(vm.id)
+  return vm.user
+end)
+assert(each() == id and each() == vm.user)
+local ok, err = pcall(function() return vm.prot end)
+assert(not ok and tostring(err):find "prot" and err.hint:find "port", tostring(err))
+for _, at in ipairs(rimg.parallel { function() return vm.id end, function() return vm.id end }) do
+  assert(at == id)
+end
+"#;
+    sandbox.run(source, &[]).expect_code(0);
+}

@@ -212,14 +212,31 @@ async fn operation_plan(lua: Lua, (options, name): (Value, String)) -> mlua::Res
     let cx = state::of(&lua)?.current();
     let table = OperationOptions::overridden(of, value::from_lua(&options), &cx.build).map_err(lua_error)?;
     let options: OperationOptions = crate::engine::options::decode(of, table).map_err(lua_error)?;
-    if !options.begins(&name, &cx).await.map_err(lua_error)? {
+    if !options.begins(&name, &cx).map_err(lua_error)? {
         return Ok(None);
     }
+    let pause = async {
+        options.pause(&name, &cx).await;
+        Ok(())
+    };
+    cx.scope.run(pause).await.map_err(lua_error)?;
     let plan = lua.create_table()?;
     plan.set("timeout", options.timeout.map(|limit| limit.0.as_secs_f64()))?;
     plan.set("attempts", options.max_retries.saturating_add(1))?;
+    plan.set("cache", options.cache)?;
+    plan.set("max_age", options.max_age.map(|age| age.0.as_secs_f64()))?;
     plan.set("continue_on_error", options.continue_on_error)?;
     Ok(Some(plan))
+}
+
+/// Calls a function in which operations make use of records as the options of `vm:apply` say.
+async fn recorded(
+    _: Lua,
+    (cache, max_age, trampoline, args): (Option<bool>, Option<f64>, Function, MultiValue),
+) -> mlua::Result<MultiValue> {
+    let max_age = max_age.and_then(|age| Duration::try_from_secs_f64(age).ok()).map(Seconds);
+    let options = OperationOptions { cache, max_age, ..OperationOptions::default() };
+    options.enter(trampoline.call_async::<MultiValue>(args)).await
 }
 
 /// Turns a provisioner's failure into a warning and a result; nothing where it is of the kind that ends a build.
@@ -246,6 +263,7 @@ pub fn native(lua: &Lua, native: &Table) -> mlua::Result<()> {
     native.set("parallel", lua.create_async_function(parallel)?)?;
     native.set("key_less", lua.create_function(key_less)?)?;
     native.set("operation_plan", lua.create_async_function(operation_plan)?)?;
+    native.set("recorded", lua.create_async_function(recorded)?)?;
     native.set("pass_over", lua.create_function(pass_over)?)?;
     native.set("retry_plan", lua.create_function(retry_plan)?)?;
     native.set("may_retry", lua.create_function(may_retry)?)?;

@@ -44,6 +44,9 @@ pub struct ShutdownOptions {
 #[serde(default, deny_unknown_fields)]
 pub struct NoOptions {}
 
+/// What a machine is known by, asked of it when it is wanted: one that does not run may have to be started for it.
+const ATTRIBUTES: [&str; 4] = ["host", "port", "user", "id"];
+
 const NAMES: &[&str] = &[
     "name",
     "host",
@@ -163,14 +166,6 @@ impl UserData for MachineHandle {
         // A function of the prelude's: the provisioner it calls is on the stack that an error shows.
         fields.add_field_function_get("apply", |lua, _| state::flow(lua, "apply"));
         fields.add_field_method_get("name", |_, this| Ok(this.session.name().to_owned()));
-        fields.add_field_method_get("host", |_, this| {
-            Ok(this.session.machine().and_then(|machine| machine.address()).map(|(host, _)| host))
-        });
-        fields.add_field_method_get("port", |_, this| {
-            Ok(this.session.machine().and_then(|machine| machine.address()).map(|(_, port)| port))
-        });
-        fields.add_field_method_get("user", |_, this| Ok(this.session.machine().and_then(|machine| machine.user())));
-        fields.add_field_method_get("id", |_, this| Ok(this.session.machine().map(|machine| machine.id())));
     }
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
@@ -194,7 +189,13 @@ impl UserData for MachineHandle {
             done(&lua, "vm:breakpoint", &session, operation, work, |()| Ok(Value::Nil)).await
         });
         methods.add_meta_method("__tostring", |_, this, ()| Ok(format!("machine {}", this.session.name())));
-        methods.add_meta_method("__index", |_, _, name: String| -> mlua::Result<Value> {
+        methods.add_async_meta_method("__index", async |lua, this, name: String| {
+            let session = this.session.clone();
+            drop(this);
+            if ATTRIBUTES.contains(&name.as_str()) {
+                let attribute = session.attribute(&name).await.into_lua_result()?;
+                return value::json_to_lua(&lua, &attribute.unwrap_or_default());
+            }
             let names: Vec<String> = NAMES.iter().map(|name| (*name).to_owned()).collect();
             Err(unknown_name("a machine", &name, &names))
         });
