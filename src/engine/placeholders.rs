@@ -62,6 +62,11 @@ impl Placeholders {
         Value::Map(self.0.iter().map(|(name, value)| ((*name).to_owned(), Value::Str(value.clone()))).collect())
     }
 
+    /// Returns the values by their names.
+    pub fn to_map(&self) -> std::collections::BTreeMap<String, String> {
+        self.0.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    }
+
     fn get(&self, name: &str) -> Result<&str> {
         if let Some((_, value)) = self.0.iter().find(|(known, _)| *known == name) {
             return Ok(value);

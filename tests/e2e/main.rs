@@ -25,6 +25,7 @@ mod media;
 mod operation_options;
 mod provisioner;
 mod qemu;
+mod qemu_checkpoint;
 mod qemu_hardware;
 mod quickstart;
 mod screen;

@@ -29,6 +29,8 @@ pub struct Plan<'a> {
     /// What the placeholders in `qemuargs` stand for, apart from those of this machine's own folder and port.
     pub values: &'a Placeholders,
     pub serial: &'a Path,
+    /// Whether it waits for the state of a checkpoint instead of starting its firmware.
+    pub resumes: bool,
     pub firmware: &'a Path,
     /// The port on 127.0.0.1 that leads to the guest's.
     pub host_port: u16,
@@ -122,13 +124,19 @@ pub fn build(plan: &Plan<'_>) -> Result<Vec<OsString>> {
     // long, nothing to remove, and nobody else can connect.
     add(Part::Own, "-chardev", "socket,id=rimg-qmp,fd=0".into());
     add(Part::Own, "-mon", "chardev=rimg-qmp,mode=control".into());
-    add(Part::Own, "-chardev", format!("file,id=rimg-serial,path={}", escaped(plan.serial)));
+    // What was said before a checkpoint stays.
+    let append = if plan.resumes { ",append=on" } else { "" };
+    add(Part::Own, "-chardev", format!("file,id=rimg-serial,path={}{append}", escaped(plan.serial)));
     add(Part::Default, "-serial", "chardev:rimg-serial".into());
     if options.is_pc() {
         add(Part::Own, "-chardev", format!("file,id=rimg-firmware,path={}", escaped(plan.firmware)));
         add(Part::Own, "-device", "isa-debugcon,iobase=0x402,chardev=rimg-firmware".into());
         add(Part::Own, "-device", "pvpanic".into());
         add(Part::Own, "-device", "virtio-rng-pci".into());
+        if options.has_generation_id() {
+            // A new one each time: by it a guest knows that it goes on from a copy, and makes its random numbers anew.
+            add(Part::Own, "-device", "vmgenid,guid=auto".into());
+        }
     }
     // A panicked guest stops where it is, so that its screen can be looked at.
     add(Part::Default, "-action", "panic=pause".into());
@@ -177,6 +185,9 @@ pub fn build(plan: &Plan<'_>) -> Result<Vec<OsString>> {
     for (_, flag, value) in own {
         arguments.extend([flag.into(), value.into()]);
     }
+    if plan.resumes {
+        arguments.extend(["-incoming".into(), "defer".into()]);
+    }
     Ok(arguments)
 }
 
@@ -196,13 +207,7 @@ fn orders_boot(group: &[String]) -> bool {
 /// Returns the disks and what they hang on.
 fn disks(plan: &Plan<'_>, places: &Places, bootindex: Option<u32>) -> Vec<(&'static str, String)> {
     let options = &plan.options.disks;
-    let cache = options.disk_cache.as_deref().unwrap_or("unsafe");
-    let discard = options.disk_discard.as_deref().unwrap_or("unmap");
-    let zeroes = match options.disk_detect_zeroes.as_deref() {
-        None if discard == "ignore" => "on",
-        None => "unmap",
-        Some(said) => said,
-    };
+    let (cache, discard, zeroes) = options.modes();
     let controller = match options.disk_interface() {
         "virtio-scsi" => Some("virtio-scsi-pci,id=scsi0"),
         "scsi" => Some("lsi53c895a,id=scsi0"),
@@ -278,6 +283,7 @@ mod tests {
             seed: seed.then_some(Path::new("/w/seed.iso")),
             values: &values,
             serial: Path::new("/w/serial.log"),
+            resumes: false,
             firmware: Path::new("/w/firmware.log"),
             host_port: 40022,
             guest_port: 22,

@@ -1,35 +1,27 @@
 //! `rimg.qemu{…}`: from options to a running machine.
 
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock};
 
-use async_trait::async_trait;
-use tokio::sync::{oneshot, watch};
-use tokio_util::sync::CancellationToken;
-
-use super::accelerator;
 use super::capture;
+use super::checkpoint;
 use super::connect;
-use super::disk;
 use super::disk_options::DiskOptions;
 use super::display::DisplayOptions;
 use super::firmware::FirmwareOptions;
 use super::hardware::Hardware;
-use super::keyboard::Keyboard;
-use super::machine::QemuMachine;
+use super::launch;
 use super::media;
-use super::network::{self, NetworkOptions};
+use super::network::NetworkOptions;
 use super::options::{QemuOptions, wrong};
-use super::supervisor::{self, Shared};
-use super::tail::Tail;
 use super::topology::Topology;
 use crate::communicator::ssh::SshOptions;
 use crate::communicator::ssh::keys::TemporaryKeyOptions;
 use crate::console::BootOptions;
 use crate::engine::options::{OptionError, OptionTable, fields};
-use crate::engine::{Artifact, BuildCx, Builder, CaptureSpec, Checkpoint, Health, Machine, Value};
-use crate::error::{Context, Error, Kind, Result, io_error};
+use crate::engine::{Artifact, BuildCx, Builder, CaptureSpec, Checkpoint, Machine, Value};
+use crate::error::{Context, Error, Kind, Result};
 use crate::media::{CdOptions, FloppyOptions, HttpServerOptions, IsoOptions};
+use async_trait::async_trait;
 
 /// Makes QEMU machines from one set of options.
 pub struct QemuBuilder {
@@ -180,96 +172,11 @@ impl Builder for QemuBuilder {
         Ok(warnings)
     }
 
-    async fn launch(&self, cx: &BuildCx, _from: Option<&Checkpoint>) -> Result<Arc<dyn Machine>> {
-        let options = &self.options;
-        let binary = options.machine.find_programs()?;
-        let medium = self.iso.fetch(cx).await?;
-        let (image, medium) = if options.machine.disk_image { (medium, None) } else { (None, medium) };
-        let source = disk::find(&options.machine, image, cx).await?;
-        let dir = cx.private_dir("qemu")?;
-        let disks = disk::paths(&options.disks, &dir);
-        disk::make(source.as_ref(), &disks, &options.disks, cx).await?;
-        let inherited = options.machine.inherited_vars();
-        let flash = options.firmware.prepare(&options.for_firmware(&binary), inherited, &dir, cx).await?;
-        let (mut login, key) = connect::login(self, cx).await?;
-        let public_key = key.as_ref().map(|key| key.authorized_key.clone()).or_else(|| login.as_ref()?.public_key());
-        let media = media::prepare(self, medium, public_key.as_deref(), &dir, cx).await?;
-        let seed = match connect::seed(self, login.as_mut(), key, &media.values, cx).await? {
-            None => None,
-            Some(seed) => {
-                let path = dir.join("seed.iso");
-                let to = path.clone();
-                tokio::task::spawn_blocking(move || seed.write(&to))
-                    .await
-                    .context(Kind::Internal, "writing the seed was interrupted")??;
-                Some(path)
-            }
+    async fn launch(&self, cx: &BuildCx, from: Option<&Checkpoint>) -> Result<Arc<dyn Machine>> {
+        let begun = match from {
+            None => launch::afresh(self, cx).await?,
+            Some(checkpoint) => checkpoint::resume(self, checkpoint, cx).await?,
         };
-        let serial_path = match &options.machine.serial_log {
-            None => dir.join("serial.log"),
-            Some(path) => {
-                let path = cx.settings.resolve(path);
-                if let Some(parent) = path.parent() {
-                    tokio::fs::create_dir_all(parent).await.map_err(|e| io_error("create folder", parent, e))?;
-                }
-                path
-            }
-        };
-        let choice = accelerator::choose(&options.machine, &binary, cx).await?;
-
-        let shared = Arc::new(Shared {
-            name: options.machine.vm_name(cx).to_owned(),
-            options: options.clone(),
-            binary,
-            source,
-            disks,
-            flash,
-            mac: network::new_mac(),
-            cdroms: media.cdroms,
-            boots_cd: media.boots_cd,
-            floppy: media.floppy,
-            values: media.values.clone(),
-            seed,
-            serial: Mutex::new(Tail::new(serial_path.clone())),
-            serial_seen: Default::default(),
-            screen: Default::default(),
-            firmware: Mutex::new(Tail::new(dir.join("firmware.log"))),
-            serial_path,
-            dir: dir.clone(),
-            guest_port: self.ssh.port(),
-            health: watch::Sender::new(Health::Running),
-            port: watch::Sender::new(0),
-            starts: watch::Sender::new(0),
-            qmp: Mutex::default(),
-            process_id: Mutex::default(),
-            going_off: AtomicBool::new(options.machine.disable_shutdown),
-            reached: AtomicBool::new(false),
-            typed: AtomicBool::new(false),
-            waits_for_system: login.is_some() && self.boot.is_empty(),
-            stop: CancellationToken::new(),
-            finished: CancellationToken::new(),
-        });
-        let (started, hears) = oneshot::channel();
-        let (stop, finished) = (shared.stop.clone(), shared.finished.clone());
-        let server = media.server;
-        let resource = cx.resources.enter("machine", format!("qemu {}", shared.name), move || async move {
-            stop.cancel();
-            finished.cancelled().await;
-            let stopped = match server {
-                Some(server) => server.stop().await,
-                None => Ok(()),
-            };
-            let removed = tokio::task::spawn_blocking(move || crate::host::atomic::remove(&dir)).await;
-            removed.context(Kind::Internal, "removing the machine's folder was interrupted")?;
-            stopped
-        });
-        tokio::spawn(supervisor::run(shared.clone(), choice, started, cx.clone()));
-        hears.await.map_err(|_| Error::new(Kind::Internal, "the machine's supervisor is gone"))??;
-        let machine =
-            Arc::new(QemuMachine { shared, login, keyboard: Keyboard::new(&self.boot), resource, cx: cx.clone() });
-        if !self.boot.is_empty() {
-            machine.type_boot_command(&self.boot, &media.values, cx).await?;
-        }
-        Ok(machine)
+        Ok(launch::machine(self, begun, cx).await?)
     }
 }

@@ -99,7 +99,7 @@ pub async fn capture(shared: &Shared, spec: &CaptureSpec, cx: &BuildCx) -> Resul
     };
     cx.resources.forget(resource);
     let (directory, virtual_size) = committed?;
-    let mut names: Vec<String> = (0..shared.disks.len()).map(|number| target.disk_name(number)).collect();
+    let mut names: Vec<String> = (0..shared.disks().len()).map(|number| target.disk_name(number)).collect();
     names.extend(shared.kept_vars().map(|_| firmware::VARS.to_owned()));
     let mut files = Vec::new();
     for name in names {
@@ -134,7 +134,7 @@ async fn make(shared: &Shared, target: &Target, pending: &Pending, cx: &BuildCx)
     tokio::fs::create_dir(pending.path()).await.map_err(|e| io_error("create folder", pending.path(), e))?;
     let mut written = Vec::new();
     let mut virtual_size = 0;
-    for (number, disk) in shared.disks.iter().enumerate() {
+    for (number, disk) in shared.disks().iter().enumerate() {
         let to = pending.path().join(target.disk_name(number));
         let size = write_disk(shared, target, disk, &to, cx).await?;
         if number == 0 {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::builder::QemuBuilder;
+use super::checkpoint::KeptLogin;
 use super::cloud_init::{self, Plant};
 use super::network;
 use crate::communicator::ssh::keys::{HostKeyPair, TemporaryKeyOptions, clear_authorized_keys};
@@ -31,6 +32,9 @@ pub struct Login {
     sought: bool,
     /// Whether the planted key is removed in the end.
     clears: bool,
+    /// The key that was made for the machine, once it is used.
+    key: Option<TemporaryKey>,
+    password: Option<String>,
 }
 
 /// Tells whether commands reach the machine.
@@ -125,17 +129,7 @@ fn unused(options: &TemporaryKeyOptions) -> Vec<String> {
 
 /// Prepares the login of one machine; with it comes the temporary key, where one is needed.
 pub async fn login(builder: &QemuBuilder, cx: &BuildCx) -> Result<(Option<Login>, Option<TemporaryKey>)> {
-    if !has_communicator(builder) {
-        return Ok((None, None));
-    }
-    let ssh = completed(builder);
-    let host = ssh.ssh_host.clone().unwrap_or_else(|| "127.0.0.1".to_owned());
-    let target = Target::new(&ssh, host, ssh.port(), cx).await?;
-    let target = if builder.installs() { target.installing() } else { target.booting() };
-    // A guest on a bridge has an address that nobody chose.
-    let sought = builder.options.network.net_bridge.is_some() && ssh.ssh_host.is_none();
-    let mut login =
-        Login { target, timeout: ssh.timeout(), planted: None, sought, clears: builder.temporary_key.clears() };
+    let Some(mut login) = prepared(builder, cx).await? else { return Ok((None, None)) };
     if has_credentials(&builder.ssh) {
         return Ok((Some(login), None));
     }
@@ -145,6 +139,28 @@ pub async fn login(builder: &QemuBuilder, cx: &BuildCx) -> Result<(Option<Login>
         login.use_key(&key, comment);
     }
     Ok((Some(login), Some(key)))
+}
+
+/// Prepares the login as the options say it.
+async fn prepared(builder: &QemuBuilder, cx: &BuildCx) -> Result<Option<Login>> {
+    if !has_communicator(builder) {
+        return Ok(None);
+    }
+    let ssh = completed(builder);
+    let host = ssh.ssh_host.clone().unwrap_or_else(|| "127.0.0.1".to_owned());
+    let target = Target::new(&ssh, host, ssh.port(), cx).await?;
+    let target = if builder.installs() { target.installing() } else { target.booting() };
+    // A guest on a bridge has an address that nobody chose.
+    let sought = builder.options.network.net_bridge.is_some() && ssh.ssh_host.is_none();
+    Ok(Some(Login {
+        target,
+        timeout: ssh.timeout(),
+        planted: None,
+        sought,
+        clears: builder.temporary_key.clears(),
+        key: None,
+        password: ssh.ssh_password.clone(),
+    }))
 }
 
 /// Makes the cloud-init seed, where one is needed, and tells the login what it plants.
@@ -188,9 +204,39 @@ pub async fn seed(
     Ok(Some(seed))
 }
 
+/// Prepares the login of a machine that goes on from a checkpoint: as the options say, with the key it knows.
+pub async fn again(builder: &QemuBuilder, kept: Option<&KeptLogin>, cx: &BuildCx) -> Result<Option<Login>> {
+    let (Some(mut login), Some(kept)) = (prepared(builder, cx).await?, kept) else { return Ok(None) };
+    if let Some(text) = &kept.key {
+        let key = TemporaryKey::from_openssh(text)?;
+        login.target = login.target.clone().with_key(&key);
+        login.key = Some(key);
+        login.planted.clone_from(&kept.comment);
+    }
+    if let Some(line) = &kept.host_key {
+        login.target = login.target.clone().expect_host_key_line(line)?;
+    }
+    Ok(Some(login))
+}
+
 impl Login {
+    /// Returns what a later machine needs to log in that goes on from this one.
+    pub fn keep(&self) -> Result<KeptLogin> {
+        Ok(KeptLogin {
+            key: self.key.as_ref().map(TemporaryKey::to_openssh).transpose()?,
+            comment: self.planted.clone(),
+            host_key: self.target.host_key_line(),
+        })
+    }
+
+    /// Returns the password that it logs in with.
+    pub fn password(&self) -> Option<&str> {
+        self.password.as_deref()
+    }
+
     fn use_key(&mut self, key: &TemporaryKey, comment: String) {
         self.target = self.target.clone().with_key(key);
+        self.key = Some(key.clone());
         self.planted = Some(comment);
     }
 

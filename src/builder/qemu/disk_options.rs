@@ -1,5 +1,7 @@
 //! The disks of a machine and what becomes of them.
 
+use std::path::Path;
+
 use serde::Deserialize;
 
 use super::options::{one_of, wrong};
@@ -67,6 +69,35 @@ impl DiskOptions {
     /// Returns the number of disks.
     pub fn count(&self) -> usize {
         1 + self.disk_additional_size.len()
+    }
+
+    /// Returns the cache mode, what becomes of space given up, and of zeroes written.
+    pub fn modes(&self) -> (&str, &str, &str) {
+        let discard = self.disk_discard.as_deref().unwrap_or("unmap");
+        let zeroes = match self.disk_detect_zeroes.as_deref() {
+            None if discard == "ignore" => "on",
+            None => "unmap",
+            Some(said) => said,
+        };
+        (self.disk_cache.as_deref().unwrap_or("unsafe"), discard, zeroes)
+    }
+
+    /// Returns what `blockdev-add` needs to open a further layer of a disk, as the first one was opened on the command line.
+    pub fn node(&self, name: &str, file: &Path) -> serde_json::Value {
+        let (cache, discard, zeroes) = self.modes();
+        let cache = serde_json::json!({
+            "direct": matches!(cache, "none" | "directsync"),
+            "no-flush": cache == "unsafe",
+        });
+        serde_json::json!({
+            "driver": "qcow2",
+            "node-name": name,
+            "file": { "driver": "file", "filename": file, "cache": cache, "discard": discard },
+            "cache": cache,
+            "discard": discard,
+            "detect-zeroes": zeroes,
+            "backing": null,
+        })
     }
 
     /// Checks what can be known before anything starts.

@@ -93,7 +93,7 @@ impl Emulator {
         };
         let reader = AbortOnDropHandle::new(reader);
         let opened = tokio::select! {
-            opened = tokio::time::timeout(START_LIMIT, Qmp::open(ours)) => match opened {
+            opened = tokio::time::timeout(START_LIMIT, Qmp::open_socket(ours)) => match opened {
                 Ok(opened) => opened.map(Some),
                 Err(_) => Err(Error::new(Kind::Machine, format!("QEMU did not answer within {START_LIMIT:?} of its start"))),
             },

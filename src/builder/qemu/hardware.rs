@@ -26,6 +26,27 @@ pub struct Hardware {
 /// The places on a bus of ports that is added for disks.
 const PORTS: usize = 6;
 
+/// Flags that give a machine something to write to, or a state, that rimg does not know.
+const DISK_FLAGS: [&str; 17] = [
+    "-drive",
+    "-blockdev",
+    "-hda",
+    "-hdb",
+    "-hdc",
+    "-hdd",
+    "-fda",
+    "-fdb",
+    "-sd",
+    "-mtdblock",
+    "-pflash",
+    "-snapshot",
+    "-virtfs",
+    "-fsdev",
+    "-incoming",
+    "-loadvm",
+    "-usbdevice",
+];
+
 impl Hardware {
     /// Returns the guest's architecture as QEMU names it.
     pub fn architecture(&self) -> &str {
@@ -70,6 +91,26 @@ impl Hardware {
             Board::None => "virtio-scsi",
             Board::Ide | Board::Sata => "ide",
         })
+    }
+
+    /// Tells whether all that the guest can write to is known, so that it can be kept: no argument of the script's own adds
+    /// a disk, or keeps a disk's changes elsewhere.
+    pub fn knows_its_disks(&self) -> bool {
+        let adds = |group: &Vec<String>| {
+            let flag = group.first().map_or("", String::as_str);
+            DISK_FLAGS.contains(&flag)
+        };
+        !self.machine.qemuargs.iter().any(adds)
+    }
+
+    /// Tells whether the machine has a generation id: on PCs whose firmware can be told where the guest keeps it, unless
+    /// the script adds one.
+    pub fn has_generation_id(&self) -> bool {
+        let too_old =
+            |version: &str| version.starts_with("1.") || ["2.0", "2.1", "2.2", "2.3", "2.4"].contains(&version);
+        let version = self.machine_type().split(',').next().and_then(|name| name.rsplit('-').next());
+        let given = self.machine.qemuargs.iter().any(|group| group.iter().any(|word| word.starts_with("vmgenid")));
+        self.is_pc() && !given && !version.is_some_and(too_old)
     }
 
     /// Returns what the firmware has to fit.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+use super::checkpoint::Clock;
 use super::connect::Login;
 use super::keyboard::Keyboard;
 use super::supervisor::Shared;
@@ -16,8 +17,8 @@ use crate::console::{BootOptions, boot_command};
 use crate::engine::machine::Shutdown;
 use crate::engine::placeholders::Placeholders;
 use crate::engine::{
-    Artifact, BuildCx, CaptureSpec, Command, Communicator, Console, Health, KeyEvent, Machine, OutputSink, ResourceId,
-    ScreenText,
+    Artifact, BuildCx, CaptureSpec, Checkpoints, Command, Communicator, Console, Health, KeyEvent, Machine, OutputSink,
+    ResourceId, ScreenText,
 };
 use crate::error::{Error, Kind, Result};
 
@@ -31,6 +32,7 @@ pub struct QemuMachine {
     pub keyboard: Keyboard,
     /// None when commands do not reach it.
     pub login: Option<Login>,
+    pub clock: Clock,
     pub resource: ResourceId,
     pub cx: BuildCx,
 }
@@ -79,6 +81,7 @@ impl Machine for QemuMachine {
                 connection = login.connect(now, &self.shared.mac, cx) => connection?,
             };
             self.shared.reached.store(true, Ordering::Release);
+            self.clock.set(connection.as_ref(), login, cx).await;
             return Ok(connection);
         }
     }
@@ -89,6 +92,10 @@ impl Machine for QemuMachine {
 
     fn console(&self) -> Option<&dyn Console> {
         Some(self)
+    }
+
+    fn checkpoints(&self) -> Option<&dyn Checkpoints> {
+        self.shared.options.knows_its_disks().then_some(self)
     }
 
     async fn shutdown(&self, request: Shutdown<'_>, cx: &BuildCx) -> Result<()> {

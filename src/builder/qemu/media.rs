@@ -3,18 +3,22 @@
 use std::path::{Path, PathBuf};
 
 use super::builder::QemuBuilder;
+use super::checkpoint::{self, Medium, State};
 use super::network;
 use crate::engine::BuildCx;
 use crate::engine::options::Value;
 use crate::engine::placeholders::Placeholders;
 use crate::error::Result;
-use crate::media::HttpServer;
+use crate::media::{HttpServer, HttpServerOptions};
 
 /// The host's address in QEMU's user network, where the HTTP server is found.
 const USER_NETWORK_HOST: &str = "10.0.2.2";
 
 /// The names that stand for a public key of the login.
 const KEY_NAMES: [&str; 2] = ["SSHPublicKey", "EncodedSSHPublicKey"];
+
+/// The cloud-init seed's file.
+pub const SEED: &str = "seed.iso";
 
 /// One machine's media.
 pub struct Media {
@@ -70,6 +74,47 @@ pub async fn prepare(
         floppy = Some(path);
     }
     Ok(Media { cdroms, boots_cd, floppy, server, values })
+}
+
+/// Finds and serves again what a machine had at a checkpoint in `folder`.
+pub async fn again(builder: &QemuBuilder, state: &State, folder: &Path, dir: &Path, cx: &BuildCx) -> Result<Media> {
+    let [plain, encoded] = KEY_NAMES;
+    let names = ["Name", "HTTPIP", "HTTPDir", "HTTPPort", plain, encoded];
+    let known = |name| state.values.get(name).map(|value| (name, value));
+    let values = names.into_iter().filter_map(known);
+    let values = values.fold(Placeholders::default(), |values, (name, value)| values.with(name, value));
+    let cdroms = state.cdroms.iter().map(|medium| match medium {
+        Medium::Kept(name) => folder.join(name),
+        Medium::Elsewhere(path) => path.clone(),
+    });
+    let floppy = match state.floppy {
+        true => Some(checkpoint::floppy(folder, dir).await?),
+        false => None,
+    };
+    let server = serve_again(builder, &values, state.values.get("HTTPPort"), cx).await?;
+    Ok(Media { cdroms: cdroms.collect(), boots_cd: state.boots_cd, floppy, server, values })
+}
+
+/// Serves on the port that the guest knows, or where that is taken on another one.
+async fn serve_again(
+    builder: &QemuBuilder,
+    values: &Placeholders,
+    port: Option<&String>,
+    cx: &BuildCx,
+) -> Result<Option<HttpServer>> {
+    let mut http = builder.http.clone();
+    if let Some(bridge) = builder.options.network.net_bridge.as_deref().filter(|_| http.is_given()) {
+        let address = network::bridge_address(bridge).await?;
+        http.http_bind_address.get_or_insert(address);
+    }
+    if let Some(port) = port.and_then(|port| port.parse().ok()) {
+        let same = HttpServerOptions { http_port_min: Some(port), http_port_max: Some(port), ..http.clone() };
+        match HttpServer::start(&same, values, cx).await {
+            Ok(server) => return Ok(server),
+            Err(error) => tracing::debug!(%error, port, "not on the same port again"),
+        }
+    }
+    HttpServer::start(&http, values, cx).await
 }
 
 /// Returns the placeholders that there are going to be, with empty values, so that others are found before anything starts.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::source::{Document, ImageSource};
 use crate::engine::{BuildCx, Bytes, Seconds};
@@ -11,7 +11,7 @@ use crate::host::process;
 use crate::media::checksum::Checksum;
 
 /// What makes the guest's processor run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Accelerator {
     /// The host's own, where it works, else `tcg`.

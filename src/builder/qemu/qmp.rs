@@ -1,12 +1,16 @@
 //! A small client of QEMU's machine protocol (QMP): commands matched to their answers by id, events broadcast.
 
 use std::collections::HashMap;
+use std::io::IoSlice;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, Interest};
+use tokio::net::UnixStream;
 use tokio::sync::{Mutex as AsyncMutex, broadcast, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -62,6 +66,8 @@ type Pending = HashMap<u64, oneshot::Sender<std::result::Result<Value, String>>>
 
 struct Shared {
     writer: AsyncMutex<Box<dyn AsyncWrite + Send + Unpin>>,
+    /// The same connection, where it is one that descriptors can be passed over.
+    passing: Option<UnixStream>,
     /// None once the connection is gone.
     pending: Mutex<Option<Pending>>,
     events: broadcast::Sender<Event>,
@@ -78,13 +84,32 @@ impl Shared {
 }
 
 impl Shared {
-    /// Sends a line. One that was sent in part makes the connection useless: what follows would be taken for its end.
-    async fn send(&self, line: &[u8]) -> std::io::Result<()> {
+    /// Sends a line, and with its first byte a descriptor. One that was sent in part makes the connection useless: what
+    /// follows would be taken for its end.
+    async fn send(&self, line: &[u8], descriptor: Option<BorrowedFd<'_>>) -> std::io::Result<()> {
         let mut writer = self.writer.lock().await;
         let mut writing = Writing { shared: self, is_whole: false };
-        writer.write_all(line).await?;
+        let sent = match descriptor {
+            Some(descriptor) => self.send_with(line, descriptor).await?,
+            None => 0,
+        };
+        writer.write_all(line.get(sent..).unwrap_or_default()).await?;
         writing.is_whole = true;
         Ok(())
+    }
+
+    /// Sends what there is room for of a line with a descriptor, and returns how much that was.
+    async fn send_with(&self, line: &[u8], descriptor: BorrowedFd<'_>) -> std::io::Result<usize> {
+        let passing = self.passing.as_ref().ok_or(std::io::ErrorKind::Unsupported)?;
+        let descriptors = [descriptor];
+        let send = || {
+            let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            control.push(SendAncillaryMessage::ScmRights(&descriptors));
+            let sent = rustix::net::sendmsg(passing, &[IoSlice::new(line)], &mut control, SendFlags::NOSIGNAL);
+            sent.map_err(std::io::Error::from)
+        };
+        passing.async_io(Interest::WRITABLE, send).await
     }
 }
 
@@ -114,6 +139,21 @@ impl Qmp {
     pub async fn open(
         stream: impl AsyncRead + AsyncWrite + Send + 'static,
     ) -> Result<(Qmp, broadcast::Receiver<Event>)> {
+        Qmp::open_with(stream, None).await
+    }
+
+    /// The same over a socket, which descriptors can be passed over as well.
+    pub async fn open_socket(socket: UnixStream) -> Result<(Qmp, broadcast::Receiver<Event>)> {
+        let cannot = "cannot watch QEMU's control connection";
+        let again = socket.as_fd().try_clone_to_owned().context(Kind::Host, cannot)?;
+        let passing = UnixStream::from_std(again.into()).context(Kind::Host, cannot)?;
+        Qmp::open_with(socket, Some(passing)).await
+    }
+
+    async fn open_with(
+        stream: impl AsyncRead + AsyncWrite + Send + 'static,
+        passing: Option<UnixStream>,
+    ) -> Result<(Qmp, broadcast::Receiver<Event>)> {
         let (reader, writer) = tokio::io::split(stream);
         let mut reader = BufReader::new(reader);
         loop {
@@ -128,6 +168,7 @@ impl Qmp {
         let (events, receiver) = broadcast::channel(256);
         let shared = Arc::new(Shared {
             writer: AsyncMutex::new(Box::new(writer)),
+            passing,
             pending: Mutex::new(Some(HashMap::new())),
             events,
             next: AtomicU64::new(1),
@@ -140,10 +181,22 @@ impl Qmp {
 
     /// Sends a command and waits for its answer.
     pub async fn execute(&self, command: &str, arguments: Value) -> Result<Value> {
-        self.execute_within(ANSWER_LIMIT, command, arguments).await
+        self.execute_within(ANSWER_LIMIT, command, arguments, None).await
     }
 
-    async fn execute_within(&self, limit: Duration, command: &str, arguments: Value) -> Result<Value> {
+    /// Gives QEMU a descriptor, which commands can then name.
+    pub async fn pass(&self, name: &str, descriptor: impl AsFd) -> Result<()> {
+        let arguments = json!({ "fdname": name });
+        self.execute_within(ANSWER_LIMIT, "getfd", arguments, Some(descriptor.as_fd())).await.map(drop)
+    }
+
+    async fn execute_within(
+        &self,
+        limit: Duration,
+        command: &str,
+        arguments: Value,
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> Result<Value> {
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
         let gone = || Error::new(Kind::Machine, format!("QEMU is gone; it cannot be told `{command}`"));
         let (tx, rx) = oneshot::channel();
@@ -158,7 +211,7 @@ impl Qmp {
         line.push('\n');
         // A QEMU that hangs does not read either.
         let answered = tokio::time::timeout(limit, async {
-            self.shared.send(line.as_bytes()).await.map_err(|e| gone().caused_by(e))?;
+            self.shared.send(line.as_bytes(), descriptor).await.map_err(|e| gone().caused_by(e))?;
             rx.await.map_err(|_| gone())
         });
         match answered.await {
@@ -316,10 +369,11 @@ mod tests {
         })
         .await;
         let limit = Duration::from_millis(50);
-        let error = qmp.execute_within(limit, "query-status", Value::Null).await.unwrap_err();
+        let error = qmp.execute_within(limit, "query-status", Value::Null, None).await.unwrap_err();
         assert!(error.message().contains("did not answer `query-status` within 50ms"), "{error}");
         // More than the connection holds: it cannot even be said.
-        let error = qmp.execute_within(limit, "human-monitor-command", json!("x".repeat(10_000))).await.unwrap_err();
+        let error =
+            qmp.execute_within(limit, "human-monitor-command", json!("x".repeat(10_000)), None).await.unwrap_err();
         assert!(error.message().contains("did not answer"), "{error}");
         // Half a command is on its way, and nothing more can be said.
         assert!(qmp.status().await.unwrap_err().message().contains("QEMU is gone"));

@@ -1,16 +1,18 @@
 //! The task that owns a machine's QEMU: starts it, watches it, says of what it died, ends it.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::accelerator::{self, Choice};
 use super::arguments::{self, Plan};
+use super::checkpoint::{Incoming, Reference};
 use super::console;
 use super::disk::{self, Source};
 use super::emulator::Emulator;
@@ -50,8 +52,12 @@ pub struct Shared {
     pub values: Placeholders,
     /// The machine's private folder.
     pub dir: PathBuf,
-    /// The machine's own disk first.
-    pub disks: Vec<PathBuf>,
+    /// The files elsewhere that its disks and drives depend on.
+    pub references: Vec<Reference>,
+    /// What the guest writes to: the machine's own disk first.
+    pub disks: Mutex<Vec<PathBuf>>,
+    /// How many layers its disks have got since it was started.
+    pub layers: AtomicU32,
     pub flash: Firmware,
     /// The hardware address of the network card.
     pub mac: String,
@@ -78,11 +84,21 @@ pub struct Shared {
     pub waits_for_system: bool,
     /// Whether a boot command was typed to its end: the same holds then.
     pub typed: AtomicBool,
+    /// The memory that it goes on with, where it was started from a checkpoint.
+    pub incoming: Option<Incoming>,
+    /// What it was started with.
+    pub choice: Mutex<Choice>,
+    /// Whether the guest has to stand still while a checkpoint's memory is stored.
+    pub stands_still: AtomicBool,
+    /// Held while a checkpoint is being saved.
+    pub saving: Arc<tokio::sync::Mutex<()>>,
+    /// What has to end before the machine's folder is removed.
+    pub tasks: TaskTracker,
     pub stop: CancellationToken,
     pub finished: CancellationToken,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -104,9 +120,14 @@ impl Shared {
         firmware.last(count)
     }
 
+    /// Returns what the guest writes to, the machine's own disk first.
+    pub fn disks(&self) -> Vec<PathBuf> {
+        lock(&self.disks).clone()
+    }
+
     /// Gives the machine the disks and variables it began with.
     async fn begin_anew(&self, cx: &BuildCx) -> Result<()> {
-        disk::make(self.source.as_ref(), &self.disks, &self.options.disks, cx).await?;
+        disk::make(self.source.as_ref(), &self.disks(), &self.options.disks, cx).await?;
         self.flash.reset().await
     }
 
@@ -142,6 +163,7 @@ impl Shared {
 
     async fn start(&self, choice: &Choice, seen: &Path) -> Result<(Emulator, broadcast::Receiver<Event>)> {
         let mut port = *self.port.borrow();
+        let disks = self.disks();
         for attempt in 1.. {
             if !self.options.network.forwards() {
                 port = self.guest_port;
@@ -153,7 +175,7 @@ impl Shared {
                 name: &self.name,
                 choice,
                 dir: &self.dir,
-                disks: &self.disks,
+                disks: &disks,
                 flash: &self.flash,
                 cdroms: &self.cdroms,
                 boots_cd: self.boots_cd,
@@ -161,6 +183,7 @@ impl Shared {
                 seed: self.seed.as_deref(),
                 values: &self.values,
                 serial: &self.serial_path,
+                resumes: self.incoming.is_some(),
                 firmware: seen,
                 host_port: port,
                 guest_port: self.guest_port,
@@ -211,8 +234,11 @@ pub async fn run(shared: Arc<Shared>, mut choice: Choice, started: oneshot::Send
     let firmware_path = shared.dir.join("firmware.log");
     loop {
         let begun = async {
-            let (emulator, events) = shared.start(&choice, &firmware_path).await?;
+            let (mut emulator, events) = shared.start(&choice, &firmware_path).await?;
             shared.options.display.open(&emulator.qmp, &cx).await?;
+            if let Some(incoming) = &shared.incoming {
+                incoming.load(&mut emulator).await?;
+            }
             emulator.run().await?;
             shared.starts.send_modify(|starts| *starts += 1);
             Ok::<_, Error>((emulator, events))
@@ -283,7 +309,9 @@ async fn fall_back(shared: &Shared, choice: &Choice, why: &str, cx: &BuildCx) ->
     let first = why.lines().next().unwrap_or_default();
     cx.ui.warn(format!("{name} does not work on this host: {first}; going on with emulation (TCG)"));
     accelerator::remember(choice, &shared.binary, Some(first.to_owned()), cx).await;
-    Choice::emulation(&shared.options.machine)
+    let choice = Choice::emulation(&shared.options.machine);
+    lock(&shared.choice).clone_from(&choice);
+    choice
 }
 
 /// Tells whether QEMU's words or its end point at the accelerator rather than at the machine's options.

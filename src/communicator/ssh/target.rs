@@ -16,7 +16,7 @@ use super::plan::{Peer, Plan};
 use super::proxy::Proxy;
 use super::tunnel::Tunnels;
 use crate::engine::{BuildCx, Seconds};
-use crate::error::Result;
+use crate::error::{Context, Kind, Result};
 
 /// How long a server that has shown its banner may take for keys and authentication; an emulated guest is slow.
 const HANDSHAKE: Duration = Duration::from_secs(60);
@@ -173,6 +173,18 @@ impl Target {
     pub fn expect_host_key(mut self, key: &PublicKey) -> Self {
         self.host_key = HostKey::exactly(key);
         self
+    }
+
+    /// The same, with the key as [`Target::host_key_line`] has written it.
+    pub fn expect_host_key_line(self, line: &str) -> Result<Self> {
+        let key =
+            PublicKey::from_openssh(line).context(Kind::Internal, "cannot read a host key that was written down")?;
+        Ok(self.expect_host_key(&key))
+    }
+
+    /// Returns the host key that the machine was seen with, or must have, as a line of text.
+    pub fn host_key_line(&self) -> Option<String> {
+        self.host_key.get().and_then(|key| key.to_openssh().ok())
     }
 
     /// Returns `host:port` for messages.

@@ -102,6 +102,11 @@ impl TemporaryKey {
         TemporaryKey::of(made.context(Kind::Internal, "making an SSH key was interrupted")??)
     }
 
+    /// Reads a private half that [`TemporaryKey::to_openssh`] has written.
+    pub fn from_openssh(text: &str) -> Result<TemporaryKey> {
+        TemporaryKey::of(PrivateKey::from_openssh(text).context(Kind::Internal, "cannot read a temporary key")?)
+    }
+
     fn of(private: PrivateKey) -> Result<TemporaryKey> {
         let authorized_key =
             private.public_key().to_openssh().context(Kind::Internal, "cannot write a public key as text")?;
