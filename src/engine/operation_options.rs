@@ -66,7 +66,8 @@ impl OperationOptions {
         let outer = OperationOptions::current();
         self.cache = self.cache.or(outer.cache);
         self.max_age = self.max_age.or(outer.max_age);
-        CURRENT.scope(self, work).await
+        // What is done in an operation is a large future, and scopes lie within each other.
+        CURRENT.scope(self, Box::pin(work)).await
     }
 
     /// Replaces options by what `override` has for a build; `of` is whose options they are.
