@@ -212,7 +212,8 @@ function Machine:apply(provisioner, ...) end
 ---@field note string? What to tell the person who looks.
 ---@field disable boolean? Whether it is passed over. Default: false.
 
---- Waits until a person presses Enter. Only with `--debug`, and on a terminal; otherwise it says so and goes on.
+--- Waits until a person presses Enter. Only with `--debug`, and on a terminal; otherwise it says so and goes on. What
+--- follows one that stopped is done anew.
 ---@async
 ---@param opts (string|rimg.BreakpointOptions)?
 function Machine:breakpoint(opts) end

@@ -11,7 +11,7 @@ use super::run;
 use super::wrap::Wrapped;
 use super::write::{absolute, check_path};
 use crate::communicator::{scripts, tree};
-use crate::engine::{Answer, Operation, OperationOptions, Session, Sink};
+use crate::engine::{Answer, Communicator, Operation, OperationOptions, Session, Sink};
 use crate::error::{Error, Kind, Result, io_error};
 use crate::host::atomic::Pending;
 use crate::host::blocking;
@@ -146,16 +146,25 @@ async fn take(
         let bytes = communicator.download(from, Sink::Tree(folder), counter).await?;
         return Ok(Downloaded { bytes, is_tree, made: Vec::new() });
     }
-    // Beside the target first: what else is in that is not to be taken for a part of the download.
+    let (bytes, made) = take_apart(&*communicator, from, folder, counter).await?;
+    Ok(Downloaded { bytes, is_tree, made })
+}
+
+/// Fetches a folder beside its target first: what else is in that is not to be taken for a part of the download.
+async fn take_apart(
+    communicator: &dyn Communicator,
+    from: &str,
+    folder: &Path,
+    counter: &Counter,
+) -> Result<(u64, Vec<PathBuf>)> {
     let pending = Pending::beside(folder)?;
     let bytes = communicator.download(from, Sink::Tree(pending.path()), counter).await?;
-    let made = blocking::run(move |_| {
+    blocking::run(move |_| {
         let made = additions(pending.path(), pending.target())?;
         tree::place(pending)?;
-        Ok(made)
+        Ok((bytes, made))
     })
-    .await?;
-    Ok(Downloaded { bytes, is_tree, made })
+    .await
 }
 
 /// Lists what moving the folder `from` into `into` puts there: whole folders where none is yet.
@@ -202,6 +211,24 @@ mod tests {
         std::fs::write(into.join("sub/mine"), "").unwrap();
         std::fs::write(into.join("one"), "").unwrap();
         assert_eq!(additions(&from, &into).unwrap(), made(&["one", "sub/new", "sub/two"]));
+    }
+
+    #[tokio::test]
+    async fn a_folder_joins_what_is_there() {
+        let bench = Bench::new();
+        std::fs::create_dir_all(bench.path("machine/disk/logs")).unwrap();
+        std::fs::write(bench.path("machine/disk/logs/a"), "new").unwrap();
+        let folder = bench.dir.path().join("script/logs");
+        std::fs::create_dir(&folder).unwrap();
+        for name in ["a", "mine"] {
+            std::fs::write(folder.join(name), "old").unwrap();
+        }
+        let machine = bench.session.communicator().await.unwrap();
+        let (_, made) = take_apart(&*machine, "logs", &folder, &Counter::default()).await.unwrap();
+        assert_eq!(made, [PathBuf::from("a")]);
+        let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+        assert_eq!((read("a"), read("mine")), ("new".into(), "old".into()));
+        assert_eq!(std::fs::read_dir(bench.dir.path().join("script")).unwrap().count(), 1);
     }
 
     #[test]

@@ -439,6 +439,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_pause_before_several_scripts_is_made_once() {
+        let bench = Bench::new();
+        for name in ["one", "two"] {
+            bench.script(name, b"date +%s%3N");
+        }
+        let begun = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+        let (pause, start) = (Some(Seconds(Duration::from_millis(1500))), begun());
+        let paused = OperationOptions { pause_before: pause, ..OperationOptions::default() };
+        let scripts = vec!["one".into(), "two".into()];
+        let work = shell(&bench.session, ShellOptions { scripts, ..ShellOptions::default() });
+        paused.enter(work).await.unwrap();
+        let at: Vec<u128> =
+            bench.output().iter().map(|line| line.strip_prefix("stdout: ").unwrap().parse().unwrap()).collect();
+        assert!(at[0] - start >= 1500 && at[1] - at[0] < 1500, "{start} {at:?}");
+    }
+
+    #[tokio::test]
     async fn a_request_holds_all_that_the_script_gets_and_nothing_else() {
         let bench = Bench::new();
         bench.script("a.sh", b"echo a");

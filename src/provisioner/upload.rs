@@ -303,7 +303,7 @@ mod tests {
         bench.script("tree/a", b"other");
         assert_ne!(request("tree/", &options).await, tree);
         // It changes after the plan was made.
-        let target = bench.path("home/x");
+        let target = bench.path("machine/disk/x");
         for (src, changed) in [("one", "one"), ("tree/", "tree/b")] {
             let (operation, job) = plan(&bench.session, src, &target, &options, true).await.unwrap();
             bench.script(changed, b"changed");
