@@ -220,7 +220,9 @@ function flow.retry(options, fn, ...)
     local again = attempt < plan.attempts and native.may_retry(plan, err)
     if again and predicate then again = predicate(err, attempt) end
     if not again then return settle(unpack(results, 1, results.n)) end
-    native.retry_wait(plan, attempt, tostring(err))
+    -- What is not really done again need not be waited for.
+    local replayed = type(err) == "userdata" and err.cached == true
+    if not replayed then native.retry_wait(plan, attempt, tostring(err)) end
   end
 end
 
@@ -269,6 +271,25 @@ function flow.apply(machine, provisioner, ...)
   end
   expect_function(fn, "vm:apply(provisioner)", 2)
   return settle(native.step(name or native.function_name(fn), trampoline, fn, machine, ...))
+end
+
+-- vm:fork: functions by name, each called with a machine of its own that goes on from here; their results by name.
+function flow.fork(machine, variants)
+  if type(variants) ~= "table" then
+    error(("bad argument #1 to 'vm:fork' (table of functions expected, got %s)"):format(type(variants)), 2)
+  end
+  local names = {}
+  for name, fn in pairs(variants) do
+    if type(name) ~= "string" then error("vm:fork: every variant needs a name: vm:fork{ name = function(vm) … end }", 2) end
+    expect_function(fn, "vm:fork: " .. name, 2)
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  local machines, results = native.fork_machine(machine, names), {}
+  flow.parallel(names, function(name)
+    results[name] = flow.step(name, variants[name], machines[name])
+  end)
+  return results
 end
 
 -- artifact:boot: a throwaway machine under one step, gone whatever its test does.

@@ -188,6 +188,25 @@ function Machine:reboot(opts) end
 ---@field firmware string `uefi` or `bios`.
 ---@field os_release table<string, string> All of `/etc/os-release`.
 
+--- Keeps the machine as it is now, memory and disk, so that a later run goes on from here at most, instead of from an
+--- earlier point. rimg takes checkpoints by itself after what took long; this is for where you know better. Without effect
+--- on machines that cannot do it (`rimg.host`, `rimg.localhost`).
+---@param name string? `--from NAME` does everything anew from here on.
+function Machine:checkpoint(name) end
+
+--- Goes on from this point as several machines at once, each a machine of its own that begins as this one is now. This one
+--- stays as it is.
+---
+--- ```lua
+--- local images = vm:fork {
+---   web = function(vm) vm:run "apt-get install -y nginx"; return vm:finish { output_directory = "out/web" } end,
+---   db  = function(vm) vm:run "apt-get install -y postgresql"; return vm:finish { output_directory = "out/db" } end,
+--- }
+--- ```
+---@param variants table<string, fun(vm: rimg.Machine): any>
+---@return table<string, any> results What each function returned, by name.
+function Machine:fork(variants) end
+
 --- Returns what the machine is; asked once, until it reboots.
 ---@async
 ---@param opts rimg.OperationOptions?

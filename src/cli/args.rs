@@ -101,7 +101,30 @@ pub struct RunArgs {
     #[arg(long, env = "RIMG_FORCE", value_parser = FalseyValueParser::new())]
     pub force: bool,
     #[command(flatten)]
+    pub replay: ReplayArgs,
+    #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// What of earlier runs is used.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Replay")]
+pub struct ReplayArgs {
+    /// Do everything anew; what is done is recorded for later runs
+    #[arg(long, env = "RIMG_FRESH", value_parser = FalseyValueParser::new())]
+    pub fresh: bool,
+    /// Replay nothing from a step or a checkpoint of that name on
+    #[arg(long, value_name = "NAME", env = "RIMG_FROM")]
+    pub from: Option<String>,
+    /// Say of every operation that is done why it was not replayed
+    #[arg(long, env = "RIMG_EXPLAIN", value_parser = FalseyValueParser::new())]
+    pub explain: bool,
+    /// Neither use nor keep records and checkpoints
+    #[arg(long, env = "RIMG_NO_CACHE", conflicts_with_all = ["fresh", "from", "explain"], value_parser = FalseyValueParser::new())]
+    pub no_cache: bool,
+    /// How large the cache may become, such as 20G (default a fifth of its disk, 50G at most)
+    #[arg(long, value_name = "SIZE", env = "RIMG_CACHE_SIZE", value_parser = size)]
+    pub cache_size: Option<Bytes>,
 }
 
 /// `rimg check`.

@@ -99,6 +99,9 @@ fn surroundings(ui: &Ui, scope: &Scope) -> Result<BuildCx> {
         ui: ui.clone(),
         settings: Arc::new(settings),
         step: None,
+        steps: Default::default(),
+        lane: Default::default(),
+        replay: None,
     })
 }
 

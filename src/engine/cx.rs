@@ -4,6 +4,8 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::replay::lanes::Lane;
+use super::replay::run::Replay;
 use super::replay::secret;
 use super::resource::Resources;
 use super::scope::Scope;
@@ -62,6 +64,12 @@ pub struct BuildCx {
     pub settings: Arc<Settings>,
     /// The step (`rimg.step`, `vm:apply`) that is going on, for the report.
     pub step: Option<u64>,
+    /// The names of the steps that are going on, the outermost first.
+    pub steps: Arc<Vec<String>>,
+    /// The branch of the build (`rimg.parallel`) that the code runs in.
+    pub lane: Lane,
+    /// What was recorded before; none where everything is done anew.
+    pub replay: Option<Arc<Replay>>,
 }
 
 tokio::task_local! {

@@ -48,6 +48,11 @@ pub trait Builder: Send + Sync {
         Ok(None)
     }
 
+    /// Returns what of the options the machine's shutdown and capture depend on, and nothing before them.
+    fn ending(&self, _cx: &BuildCx) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
     /// Makes and starts a machine, or goes on from a checkpoint of one with the same identity. It need not be reachable
     /// yet: `connect` waits for that. Everything it makes is entered in `cx.resources` first.
     async fn launch(&self, cx: &BuildCx, from: Option<&Checkpoint>) -> Result<Arc<dyn Machine>>;

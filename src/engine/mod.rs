@@ -5,6 +5,8 @@ pub mod checkpoint;
 pub mod communicator;
 pub mod console;
 pub mod cx;
+mod door;
+mod limits;
 pub mod machine;
 pub mod operation;
 pub mod operation_options;
@@ -14,12 +16,15 @@ pub mod placeholders;
 pub mod quote;
 pub mod replay;
 pub mod resource;
+mod saving;
 pub mod schedule;
 pub mod scope;
 pub mod session;
+pub mod shown;
 pub mod template;
 #[cfg(test)]
 pub mod testing;
+mod waking;
 
 pub use artifact::{Artifact, Digest};
 pub use checkpoint::{Checkpoint, Checkpoints, Saved, Saving};

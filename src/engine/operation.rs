@@ -1,6 +1,6 @@
 //! The door: everything a script does to a machine is an [`Operation`] and goes through `Session::perform`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -27,6 +27,8 @@ pub struct Operation {
     pub local: Vec<PathBuf>,
     /// Whether it leaves the machine as it is, so that it need not be done again to bring a machine to what came after.
     pub only_reads: bool,
+    /// Whether it is no part of what is done to the machine, but needs it to be there (a breakpoint).
+    pub is_aside: bool,
 }
 
 impl Operation {
@@ -41,6 +43,7 @@ impl Operation {
             survives_death: false,
             local: Vec::new(),
             only_reads: false,
+            is_aside: false,
         }
     }
 
@@ -72,6 +75,13 @@ impl Operation {
         self
     }
 
+    /// Says that it is no part of what is done to the machine, but needs it to be there.
+    #[must_use]
+    pub fn aside(mut self) -> Self {
+        self.is_aside = true;
+        self
+    }
+
     /// Says that the machine may go off during it.
     #[must_use]
     pub fn survives_death(mut self) -> Self {
@@ -90,10 +100,22 @@ pub trait Answer: Serialize + DeserializeOwned + Send {
     fn outputs(&self, _operation: &Operation) -> Vec<PathBuf> {
         Vec::new()
     }
+
+    /// Returns the recorded answer as that of a replay; paths below `from` are now below `to`.
+    #[must_use]
+    fn moved(self, _from: &Path, _to: &Path) -> Self {
+        self
+    }
 }
 
 impl Answer for () {
     fn done(_: &Operation) -> Self {}
+}
+
+impl Answer for serde_json::Value {
+    fn done(_: &Operation) -> Self {
+        serde_json::Value::Null
+    }
 }
 
 impl Answer for u64 {

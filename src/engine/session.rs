@@ -1,108 +1,92 @@
-//! A machine in use by a build: its connection, its state, and the door that every operation goes through.
+//! A machine in use by a build: its connection, its state, its beginning and its end. What is done to it in between goes
+//! through the door (`door`).
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::sync::{Mutex, watch};
 
 use super::artifact::Artifact;
 use super::communicator::Communicator;
 use super::cx::BuildCx;
-use super::machine::{Builder, CaptureSpec, Health, Machine, Shutdown};
-use super::operation::{Answer, Operation};
-use super::operation_options::{OperationOptions, repeated};
+use super::limits::watch_health;
+use super::machine::{Builder, CaptureSpec, Machine, Shutdown};
+use super::operation::Operation;
+use super::replay::history::History;
+use super::shown::Shown;
 use crate::error::{Error, Kind, Result};
-use crate::ui::Event;
 
-/// How long a lost connection waits for the news that the machine itself died.
-const OBITUARY_GRACE: Duration = Duration::from_millis(800);
-
-/// A machine that a build works on.
+/// A machine that a build works on. It may be asleep: as long as all that is asked for was recorded, there is no machine.
 pub struct Session {
-    machine: Option<Arc<dyn Machine>>,
-    /// What made it; none where it was made otherwise (tests).
-    builder: Option<Arc<dyn Builder>>,
+    /// None where it is asleep, or only pretended.
+    machine: Mutex<Option<Arc<dyn Machine>>>,
+    /// What makes it; none where it was made otherwise (tests).
+    pub(super) builder: Option<Arc<dyn Builder>>,
+    /// What was done to it; none where nothing is ever replayed.
+    pub(super) history: Option<Arc<History>>,
+    pretended: bool,
     /// The name in output and errors.
     name: String,
-    cx: BuildCx,
-    connection: Mutex<Option<Arc<dyn Communicator>>>,
+    pub(super) cx: BuildCx,
+    connection: tokio::sync::Mutex<Option<Arc<dyn Communicator>>>,
     ended: AtomicBool,
-    notes: std::sync::Mutex<BTreeMap<&'static str, serde_json::Value>>,
+    notes: Mutex<BTreeMap<&'static str, serde_json::Value>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Session {
     /// Takes a machine into use.
     pub fn new(machine: Arc<dyn Machine>, cx: BuildCx) -> Arc<Session> {
-        Arc::new(Session::of(Some(machine), None, cx))
+        let name = machine.name().to_owned();
+        Arc::new(Session { machine: Mutex::new(Some(machine)), ..Session::of(name, None, None, cx) })
     }
 
-    fn of(machine: Option<Arc<dyn Machine>>, builder: Option<Arc<dyn Builder>>, cx: BuildCx) -> Session {
-        let name = match (&machine, &builder) {
-            (Some(machine), _) => machine.name(),
-            (None, Some(builder)) => builder.kind(),
-            (None, None) => "vm",
-        };
+    /// Makes one without a machine.
+    pub(super) fn of(
+        name: String,
+        builder: Option<Arc<dyn Builder>>,
+        history: Option<Arc<History>>,
+        cx: BuildCx,
+    ) -> Session {
         Session {
-            name: name.to_owned(),
-            machine,
+            machine: Mutex::default(),
             builder,
+            history,
+            pretended: false,
+            name,
             cx,
-            connection: Mutex::new(None),
+            connection: tokio::sync::Mutex::default(),
             ended: AtomicBool::new(false),
-            notes: Default::default(),
+            notes: Mutex::default(),
         }
     }
 
-    /// Makes, starts and reaches a machine. In `rimg check` it is only pretended, after its options were checked.
-    pub async fn launch(builder: Arc<dyn Builder>, cx: BuildCx) -> Result<Arc<Session>> {
+    /// Makes, starts and reaches a machine, or finds that it was booted before and leaves it asleep. In `rimg check` it is
+    /// only pretended, after its options were checked. Of a machine that is thrown away no checkpoints are taken.
+    pub async fn launch(builder: Arc<dyn Builder>, cx: BuildCx, throwaway: bool) -> Result<Arc<Session>> {
         let kind = builder.kind();
         for warning in builder.validate(&cx).map_err(|e| e.within(format_args!("rimg.{kind}")))? {
             cx.ui.warn(format!("rimg.{kind}: {warning}"));
         }
         if !cx.settings.is_live() {
-            return Ok(Arc::new(Session::of(None, Some(builder), cx)));
+            return Ok(Arc::new(Session { pretended: true, ..Session::of(kind.to_owned(), Some(builder), None, cx) }));
         }
-        let (id, started) = (cx.ui.next_id(), Instant::now());
-        let (build, title) = (cx.build.to_string(), String::new());
-        cx.ui.emit(Event::OperationStarted {
-            build: build.clone(),
-            id,
-            step: cx.step,
-            machine: kind.to_owned(),
-            kind: "boot",
-            title: title.clone(),
-        });
-        let result = async {
-            let machine = builder.launch(&cx, None).await?;
-            let health = machine.health();
-            let session = Arc::new(Session::of(Some(machine), Some(builder.clone()), cx.clone()));
-            if session.live()?.has_communicator() {
-                watch_health(health, false, session.communicator()).await?;
-            }
-            Ok(session)
-        };
-        let result = cx.scope.run(result).await;
-        cx.ui.emit(Event::OperationFinished {
-            build,
-            id,
-            machine: kind.to_owned(),
-            kind: "boot",
-            title,
-            ok: result.is_ok(),
-            cached: false,
-            seconds: started.elapsed().as_secs_f64(),
-        });
-        result.map_err(|e| e.within(format_args!("rimg.{kind}")))
+        let shown = Shown::begin(&cx, &cx.build, kind, "boot", "");
+        let begun = cx.scope.run(Session::begin(builder, &cx, throwaway)).await;
+        let cached = begun.as_ref().is_ok_and(|(_, replayed)| *replayed);
+        shown.end(begun.is_ok(), cached);
+        begun.map(|(session, _)| session).map_err(|e| e.within(format_args!("rimg.{kind}")))
     }
 
     /// A machine that answers "done" to everything (`rimg check`).
     pub fn pretended(name: impl Into<String>, cx: BuildCx) -> Arc<Session> {
-        Arc::new(Session { name: name.into(), ..Session::of(None, None, cx) })
+        Arc::new(Session { pretended: true, ..Session::of(name.into(), None, None, cx) })
     }
 
     /// Returns the machine's name in output and errors.
@@ -117,54 +101,66 @@ impl Session {
 
     /// Tells whether it answers "done" to everything (`rimg check`).
     pub fn is_pretended(&self) -> bool {
-        self.machine.is_none()
+        self.pretended
     }
 
     /// Tells whether its operations are known by what they ask for, so that they may be replayed.
     pub fn replays(&self) -> bool {
-        false
+        self.history.is_some()
+    }
+
+    /// Tells whether it has been shut down or finished.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// Returns the machine; none where there is none now.
     pub fn machine(&self) -> Option<Arc<dyn Machine>> {
-        self.machine.clone()
+        lock(&self.machine).clone()
+    }
+
+    /// Puts a machine, or none, in the place of the one there was, which is no longer talked to.
+    pub(super) async fn put(&self, machine: Option<Arc<dyn Machine>>) {
+        self.disconnect().await;
+        *lock(&self.machine) = machine;
     }
 
     /// Returns the live machine, for the inside of an operation's action.
     pub fn live(&self) -> Result<Arc<dyn Machine>> {
-        self.machine().ok_or_else(|| Error::new(Kind::Internal, "a pretended machine was asked to act"))
+        self.machine().ok_or_else(|| Error::new(Kind::Internal, "a machine that is not there was asked to act"))
     }
 
-    /// Returns what a machine is known by: its `host`, `port`, `user` or `id`.
-    #[expect(clippy::unused_async, reason = "a machine that does not run has to be started first")]
-    pub async fn attribute(&self, name: &str) -> Result<Option<serde_json::Value>> {
-        let Some(machine) = self.machine() else { return Ok(None) };
-        Ok(match name {
-            "host" => machine.address().map(|(host, _)| host.into()),
-            "port" => machine.address().map(|(_, port)| port.into()),
-            "user" => machine.user().map(Into::into),
-            "id" => Some(machine.id().into()),
-            _ => None,
-        })
+    /// Returns what a machine is known by: its `host`, `port`, `user` or `id`. The first and the third were recorded with
+    /// the boot; for the others there must be a machine, and what is done with them is not known here: nothing after them
+    /// is replayed.
+    pub async fn attribute(self: &Arc<Self>, name: &str) -> Result<Option<serde_json::Value>> {
+        if let Some(history) = &self.history
+            && self.machine().is_none()
+            && !self.has_ended()
+        {
+            if matches!(name, "host" | "user") {
+                return Ok(history.steps().first().and_then(|boot| super::waking::recorded(&boot.record, name)));
+            }
+            history.stop_replaying(format!("the script asks for the machine's {name}"));
+            let cx = BuildCx::current().unwrap_or_else(|| self.cx.clone());
+            self.wake(history, &cx).await.map_err(|e| e.within(format_args!("{}: {name}", self.name)))?;
+        }
+        Ok(self.machine().and_then(|machine| attribute_of(machine.as_ref(), name)))
     }
 
     /// Returns what was noted about the machine under a name, such as its facts.
     pub fn noted(&self, name: &str) -> Option<serde_json::Value> {
-        self.notes().get(name).cloned()
+        lock(&self.notes).get(name).cloned()
     }
 
     /// Notes something about the machine until it reboots.
     pub fn note(&self, name: &'static str, value: serde_json::Value) {
-        self.notes().insert(name, value);
+        lock(&self.notes).insert(name, value);
     }
 
     /// Forgets all notes: the machine may be another one now.
     pub fn forget_notes(&self) {
-        self.notes().clear();
-    }
-
-    fn notes(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, serde_json::Value>> {
-        self.notes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        lock(&self.notes).clear();
     }
 
     /// Returns the connection, made now if there is none or if the one there was is gone.
@@ -191,75 +187,34 @@ impl Session {
         }
     }
 
-    /// Does one operation: shows it, times it, ends it when the machine dies, the scope is cancelled or its time is
-    /// up, makes as many attempts as its [`OperationOptions`] say, and puts machine and operation into the error. On a
-    /// pretended machine the action is not run.
-    pub async fn perform<T, Fut>(
-        self: &Arc<Self>,
-        operation: Operation,
-        action: impl Fn(Arc<Session>) -> Fut + Send + Sync + 'static,
-    ) -> Result<T>
-    where
-        T: Answer,
-        Fut: Future<Output = Result<T>> + Send + 'static,
-    {
-        if self.ended.load(Ordering::Acquire) && operation.kind != "finish" {
-            return Err(self.describe(
-                &operation,
-                Error::new(Kind::Machine, "the machine has been shut down or finished")
-                    .hint("do everything that needs the machine before vm:shutdown() and vm:finish()"),
-            ));
+    /// Makes the first connection to a machine that has just been started.
+    pub(super) async fn reach(&self) -> Result<()> {
+        let machine = self.live()?;
+        match machine.has_communicator() {
+            true => watch_health(machine.health(), false, self.communicator()).await.map(drop),
+            false => Ok(()),
         }
-        let cx = BuildCx::current().unwrap_or_else(|| self.cx.clone());
-        let id = cx.ui.next_id();
-        let title = operation.title.clone();
-        cx.ui.emit(Event::OperationStarted {
-            build: self.cx.build.to_string(),
-            id,
-            step: cx.step,
-            machine: self.name.clone(),
-            kind: operation.kind,
-            title: title.clone(),
-        });
-        let started = Instant::now();
-        let result = match &self.machine {
-            None => Ok(T::done(&operation)),
-            Some(machine) => {
-                let options = OperationOptions::current();
-                let limit = match operation.limits_itself {
-                    true => None,
-                    false => options.timeout.map(|limit| limit.0).or(operation.timeout),
-                };
-                // Actions are large futures, and a script may have hundreds of them in flight.
-                let attempts = async {
-                    options.pause(operation.kind, &cx).await;
-                    repeated(&cx, options.max_retries, || within_limit(limit, Box::pin(action(self.clone())))).await
-                };
-                let watched = watch_health(machine.health(), operation.survives_death, attempts);
-                cx.scope.run(watched).await
-            }
-        };
-        let seconds = started.elapsed().as_secs_f64();
-        cx.ui.emit(Event::OperationFinished {
-            build: self.cx.build.to_string(),
-            id,
-            machine: self.name.clone(),
-            kind: operation.kind,
-            title,
-            ok: result.is_ok(),
-            cached: false,
-            seconds,
-        });
-        result.map_err(|error| self.describe(&operation, error))
     }
 
     /// Shuts the machine down and forgets its connection.
     pub async fn shutdown(self: &Arc<Self>, command: Option<&str>, timeout: Option<Duration>) -> Result<()> {
-        let request = serde_json::json!({ "shutdown_command": command });
+        self.shut_down(command, timeout, || Ok(())).await
+    }
+
+    async fn shut_down(
+        self: &Arc<Self>,
+        command: Option<&str>,
+        timeout: Option<Duration>,
+        check: impl Fn() -> Result<()>,
+    ) -> Result<()> {
+        let request = serde_json::json!({ "shutdown_command": command, "machine": self.ending() });
         let operation = Operation::new("shutdown", command.unwrap_or_default(), request);
         let operation = operation.survives_death().limits_itself();
         let command = command.map(str::to_owned);
-        self.perform(operation, move |session| {
+        if let Some(history) = &self.history {
+            history.written().await;
+        }
+        self.perform_after(operation, check, move |session| {
             let command = command.clone();
             async move {
                 let communicator = match command {
@@ -278,23 +233,33 @@ impl Session {
 
     /// Shuts the machine down if it is still up, makes the artifact, and removes the machine.
     pub async fn finish(self: &Arc<Self>, spec: &CaptureSpec) -> Result<Artifact> {
-        if let Some(builder) = &self.builder {
-            match builder.check_capture(spec, &self.cx) {
+        let check = || match &self.builder {
+            None => Ok(()),
+            Some(builder) => match builder.check_capture(spec, &self.cx) {
                 // A check says nothing of outputs: they may well be there from the last run.
-                Err(error) if error.kind() == Kind::Exists && !self.cx.settings.is_live() => {}
-                result => result.map_err(|e| e.within(format_args!("{}: finish", self.name)))?,
-            }
+                Err(error) if error.kind() == Kind::Exists && !self.cx.settings.is_live() => Ok(()),
+                result => result.map_err(|e| e.within(format_args!("{}: finish", self.name))),
+            },
+        };
+        // A machine that is asleep may have been finished before: then what is there is what is asked for.
+        if self.machine().is_some() || self.pretended {
+            check()?;
         }
-        if !self.ended.load(Ordering::Acquire) {
+        if !self.has_ended() {
             let timeout = spec.shutdown_timeout.map(|s| s.0);
-            self.shutdown(spec.shutdown_command.as_deref(), timeout).await?;
+            self.shut_down(spec.shutdown_command.as_deref(), timeout, check).await?;
         }
         let output = spec.output_directory.as_deref().unwrap_or(Path::new(""));
-        let operation = Operation::new("finish", output.display().to_string(), spec).survives_death();
-        let spec = spec.clone();
+        let mut asked = spec.clone();
+        // A path of the script's is the same wherever the script's folder is.
+        let inside = |path: &Path| path.strip_prefix(&self.cx.settings.script_dir).unwrap_or(path).to_owned();
+        asked.output_directory = spec.output_directory.as_deref().map(inside);
+        let request = serde_json::json!({ "options": asked, "build": &*self.cx.build, "machine": self.ending() });
+        let operation = Operation::new("finish", output.display().to_string(), request).survives_death();
+        let capture = spec.clone();
         let artifact: Artifact = self
-            .perform(operation, move |session| {
-                let spec = spec.clone();
+            .perform_after(operation, check, move |session| {
+                let spec = capture.clone();
                 async move {
                     let machine = session.live()?;
                     let artifact = machine.capture(&spec, &session.cx).await?;
@@ -306,90 +271,42 @@ impl Session {
                 }
             })
             .await?;
+        if let Some(history) = &self.history {
+            history.release();
+        }
         if self.cx.settings.is_live() {
             self.cx.ui.emit(artifact.event());
         }
         Ok(artifact)
     }
 
+    /// Returns what of the builder's options the machine's end depends on.
+    fn ending(&self) -> serde_json::Value {
+        self.builder.as_ref().map(|builder| builder.ending(&self.cx)).unwrap_or_default()
+    }
+
     /// Removes the machine without making anything of it. Idempotent.
     pub async fn destroy(&self) -> Result<()> {
         self.disconnect().await;
         self.ended.store(true, Ordering::Release);
-        match &self.machine {
+        let removed = match self.machine() {
             Some(machine) => machine.destroy().await,
             None => Ok(()),
-        }
-    }
-
-    fn describe(&self, operation: &Operation, error: Error) -> Error {
-        let titled = match operation.title.as_str() {
-            "" => format!("{}: {}", self.name, operation.kind),
-            title => format!("{}: {} `{title}`", self.name, operation.kind),
         };
-        error.within(titled).field("machine", self.name.clone()).field("operation", operation.kind)
+        if let Some(history) = &self.history {
+            history.release();
+        }
+        removed
     }
 }
 
-impl Answer for Artifact {
-    fn done(operation: &Operation) -> Self {
-        let directory = operation.request.get("output_directory").and_then(|v| v.as_str()).unwrap_or("output");
-        Artifact {
-            id: "VM".into(),
-            kind: "image".into(),
-            builder: "pretended".into(),
-            build: String::new(),
-            files: vec![super::artifact::ArtifactFile {
-                path: Path::new(directory).join("image"),
-                size: 0,
-                digests: Vec::new(),
-            }],
-            metadata: Default::default(),
-        }
-    }
-}
-
-async fn within_limit<T>(limit: Option<Duration>, action: impl Future<Output = Result<T>>) -> Result<T> {
-    match limit {
-        None => action.await,
-        Some(limit) => tokio::time::timeout(limit, action).await.unwrap_or_else(|_| {
-            Err(Error::new(Kind::Timeout, format!("took longer than its timeout of {limit:?}"))
-                .hint("give it a longer `timeout`, or find out with a shorter command what it waits for"))
-        }),
-    }
-}
-
-/// Runs `action`, but fails with the machine's cause of death as soon as it is known.
-async fn watch_health<T>(
-    mut health: watch::Receiver<Health>,
-    survives_death: bool,
-    action: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    let died = async |health: &mut watch::Receiver<Health>| loop {
-        if let Health::Dead(why) = &*health.borrow_and_update() {
-            return Error::new(Kind::Machine, format!("the machine died: {why}"));
-        }
-        if health.changed().await.is_err() {
-            // Nobody watches this machine any more; it will not die of anything we hear of.
-            std::future::pending::<()>().await;
-        }
-    };
-    if survives_death {
-        return action.await;
-    }
-    let result = tokio::select! {
-        biased;
-        error = died(&mut health) => return Err(error),
-        result = action => result,
-    };
-    match result {
-        // A connection often notices before the machine's watcher does.
-        Err(error) if matches!(error.kind(), Kind::Connect | Kind::Network) => {
-            match tokio::time::timeout(OBITUARY_GRACE, died(&mut health)).await {
-                Ok(obituary) => Err(obituary),
-                Err(_) => Err(error),
-            }
-        }
-        other => other,
+/// Returns what a machine is known by.
+pub(super) fn attribute_of(machine: &dyn Machine, name: &str) -> Option<serde_json::Value> {
+    match name {
+        "host" => machine.address().map(|(host, _)| host.into()),
+        "port" => machine.address().map(|(_, port)| port.into()),
+        "user" => machine.user().map(Into::into),
+        "id" => Some(machine.id().into()),
+        _ => None,
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::attempt::context;
-use crate::engine::{Operation, OperationOptions, Session};
+use crate::engine::{Operation, Session};
 use crate::error::{Error, Kind, Result};
 
 /// How often the prompt looks whether it is still wanted.
@@ -35,32 +35,33 @@ impl Drop for Wanted {
 /// Waits until a person presses Enter. Only with `--debug` and on a terminal; else it says so and goes on, and is no
 /// operation: to put one in changes nothing of what follows. Where it stops, what the person did is not known.
 pub async fn breakpoint(session: &Arc<Session>, options: BreakpointOptions) -> Result<()> {
-    if !stops(session, &options) {
+    if session.is_pretended() || !stops(session, &options) {
         return Ok(());
     }
-    let operation = Operation::new("breakpoint", options.note.as_deref().unwrap_or_default(), &options);
-    let stopped = session.perform(operation, move |session| {
-        let options = options.clone();
-        async move { stop(&session, &options).await }
-    });
-    OperationOptions { cache: Some(false), ..OperationOptions::current() }.enter(stopped).await
+    let operation = Operation::new("breakpoint", options.note.as_deref().unwrap_or_default(), &options).aside();
+    session
+        .perform(operation, move |session| {
+            let options = options.clone();
+            async move { stop(&session, &options).await }
+        })
+        .await
 }
 
-/// Tells whether it stops; says why not.
+/// Tells whether there is somebody to stop for, and says why not.
 fn stops(session: &Session, options: &BreakpointOptions) -> bool {
     let cx = context(session);
-    if options.disable || session.is_pretended() {
+    if options.disable {
         return false;
     }
     if !cx.settings.debug {
         cx.ui.info(format!("{}: passing a breakpoint: it stops only with --debug", session.name()));
         return false;
     }
-    let is_asked = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    if !is_asked {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         cx.ui.warn(format!("{}: passing a breakpoint: there is no terminal to ask on", session.name()));
+        return false;
     }
-    is_asked
+    true
 }
 
 async fn stop(session: &Session, options: &BreakpointOptions) -> Result<()> {

@@ -1,5 +1,7 @@
 //! What a command on a machine gives back.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::output::Captured;
@@ -37,6 +39,10 @@ pub struct CommandResult {
 impl Answer for CommandResult {
     fn done(_: &Operation) -> Self {
         CommandResult { ok: true, ..CommandResult::default() }
+    }
+
+    fn moved(self, _: &Path, _: &Path) -> Self {
+        CommandResult { cached: true, ..self }
     }
 }
 

@@ -78,6 +78,9 @@ pub fn declare(lua: &Lua, name: &str, limit: Option<Duration>, body: Function) -
         ui: state.ui.for_build(name),
         settings: state.settings.clone(),
         step: None,
+        steps: Default::default(),
+        lane: Default::default(),
+        replay: state.main.replay.clone(),
     };
     let build = Rc::new(Build {
         cx,

@@ -15,6 +15,8 @@ use super::run_options::{Inspection, Outcome, RunOptions};
 use super::state::State;
 use super::variables::Variables;
 use super::{loader, runtime};
+use crate::engine::replay::run::{Replay, Tally};
+use crate::engine::replay::space;
 use crate::engine::schedule::{Schedule, Selection};
 use crate::engine::{BuildCx, Mode, Resources, Scope, Settings};
 use crate::error::{Error, Kind, Result, io_error};
@@ -35,8 +37,26 @@ pub async fn run(options: RunOptions, ui: Ui, scope: Scope) -> (Outcome, Inspect
         script: options.script.display().to_string(),
         mode,
     });
+    let mut tally = Tally::default();
     let result = match prepare(&options, &ui, &scope, &resources) {
-        Ok((state, source)) => tokio::task::LocalSet::new().run_until(execute(state, options, source)).await,
+        Ok((state, source)) => {
+            let (replay, bound) = (state.main.replay.clone(), options.cache_size);
+            let cache_dir = options.cache_dir.clone();
+            let ended = tokio::task::LocalSet::new().run_until(execute(state, options, source)).await;
+            if let Some(replay) = replay {
+                tally = replay.tally();
+                drop(replay);
+                let cache = cache_dir.map_or_else(dirs::cache, Ok);
+                let collected = match cache {
+                    Ok(cache) => space::collect(&cache, bound).await.map(drop),
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = collected {
+                    ui.warn(error.within("cannot keep the cache within its size").to_string());
+                }
+            }
+            ended
+        }
         Err(error) => {
             ui.emit(Event::Failed { error: *report::plain(error).report });
             (Outcome::ScriptError, Inspection::default())
@@ -45,7 +65,13 @@ pub async fn run(options: RunOptions, ui: Ui, scope: Scope) -> (Outcome, Inspect
     for error in resources.release_all().await {
         ui.warn(error.to_string());
     }
-    ui.emit(Event::RunFinished { ok: result.0 == Outcome::Done, seconds: started.elapsed().as_secs_f64() });
+    ui.emit(Event::RunFinished {
+        ok: result.0 == Outcome::Done,
+        seconds: started.elapsed().as_secs_f64(),
+        replayed: tally.replayed,
+        performed: tally.performed,
+        saved_seconds: tally.saved_seconds.max(0.0),
+    });
     result
 }
 
@@ -70,6 +96,13 @@ fn prepare(options: &RunOptions, ui: &Ui, scope: &Scope, resources: &Resources) 
         state_dir: options.state_dir.clone().map_or_else(dirs::state, Ok)?,
         work_dir,
     });
+    let replay = match (&options.replay, options.mode) {
+        (Some(choices), Mode::Live) => {
+            let opened = Replay::open(&settings.cache_dir, &settings.state_dir, &script, choices.clone());
+            Some(Arc::new(opened.map_err(|e| e.within("cannot keep records of what is done"))?))
+        }
+        _ => None,
+    };
     let name = script.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let main = BuildCx {
         build: name.as_str().into(),
@@ -78,6 +111,9 @@ fn prepare(options: &RunOptions, ui: &Ui, scope: &Scope, resources: &Resources) 
         ui: ui.for_build(&name),
         settings: settings.clone(),
         step: None,
+        steps: Default::default(),
+        lane: Default::default(),
+        replay,
     };
     let state = State {
         settings,

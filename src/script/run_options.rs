@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::engine::Mode;
+use crate::engine::replay::run::Choices;
 
 /// One run of one script, as the command line describes it.
 #[derive(Debug, Clone)]
@@ -20,6 +21,10 @@ pub struct RunOptions {
     pub parallel: Option<usize>,
     /// Whether existing outputs may be replaced.
     pub force: bool,
+    /// What of earlier runs is used; none: nothing, and nothing is written down.
+    pub replay: Option<Choices>,
+    /// How large the cache may become, in bytes; none: a fifth of its disk, 50 GB at most.
+    pub cache_size: Option<u64>,
     pub debug: bool,
     pub mode: Mode,
     /// Where caches and state are kept, in place of this user's folders.
@@ -38,6 +43,8 @@ impl RunOptions {
             except: Vec::new(),
             parallel: None,
             force: false,
+            replay: Some(Choices::default()),
+            cache_size: None,
             debug: false,
             mode: Mode::Live,
             cache_dir: None,

@@ -92,6 +92,11 @@ pub enum Event {
     RunFinished {
         ok: bool,
         seconds: f64,
+        /// How many operations gave their recorded results back, and how many were done.
+        replayed: u64,
+        performed: u64,
+        /// How long the replayed ones took when they were done, less what it took to go on after them.
+        saved_seconds: f64,
     },
     BuildStarted {
         build: String,

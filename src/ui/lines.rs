@@ -79,7 +79,7 @@ impl Lines {
                 let script = text::sanitize(script);
                 self.push(time, "", &style.dim(&format!("rimg {version}: {mode} {script}")));
             }
-            Event::RunFinished { ok, seconds } if self.options.complete => {
+            Event::RunFinished { ok, seconds, .. } if self.options.complete => {
                 let how = if *ok { "finished" } else { "failed" };
                 self.push(time, "", &format!("run {how} after {}", units::seconds(*seconds)));
             }

@@ -58,6 +58,8 @@ pub struct Summary<O, E> {
     errors: Vec<(Option<String>, ErrorReport)>,
     warnings: usize,
     finished: Option<(bool, f64)>,
+    /// Operations replayed, operations done, seconds saved.
+    replay: (u64, u64, f64),
 }
 
 impl<O: Write + Send, E: Write + Send> Summary<O, E> {
@@ -76,6 +78,7 @@ impl<O: Write + Send, E: Write + Send> Summary<O, E> {
             errors: Vec::new(),
             warnings: 0,
             finished: None,
+            replay: (0, 0, 0.0),
         }
     }
 
@@ -206,7 +209,10 @@ impl<O: Write + Send, E: Write + Send> Renderer for Summary<O, E> {
     fn event(&mut self, stamped: &Stamped) {
         match &stamped.event {
             Event::RunStarted { mode, .. } => self.mode = mode,
-            Event::RunFinished { ok, seconds } => self.finished = Some((*ok, *seconds)),
+            Event::RunFinished { ok, seconds, replayed, performed, saved_seconds } => {
+                self.finished = Some((*ok, *seconds));
+                self.replay = (*replayed, *performed, *saved_seconds);
+            }
             Event::BuildStarted { build } => {
                 self.build(build);
             }
@@ -346,7 +352,7 @@ Slowest operations
         let events = vec![
             Event::StepStarted { build: "web".into(), id: 1, parent: None, name: "install".into() },
             Event::BuildFinished { build: "web".into(), ok: false, seconds: 1.0, error: Some(error) },
-            Event::RunFinished { ok: false, seconds: 2.0 },
+            Event::RunFinished { ok: false, seconds: 2.0, replayed: 0, performed: 0, saved_seconds: 0.0 },
         ];
         play(&mut Summary::new(Some(out.clone()), err.clone(), Style::PLAIN, Style::PLAIN), events);
         let expected = "

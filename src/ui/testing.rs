@@ -98,6 +98,6 @@ pub fn sample() -> Vec<Event> {
         Event::BuildFinished { build: web(), ok: true, seconds: 12.34, error: None },
         Event::BuildFinished { build: db(), ok: false, seconds: 3.21, error: Some(super::error_text::tests::sample()) },
         Event::BuildSkipped { build: "cache".into() },
-        Event::RunFinished { ok: false, seconds: 15.0 },
+        Event::RunFinished { ok: false, seconds: 15.0, replayed: 3, performed: 2, saved_seconds: 41.5 },
     ]
 }

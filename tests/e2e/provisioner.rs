@@ -32,7 +32,7 @@ struct Bench {
 async fn session(name: &str, options: serde_json::Value, library: &Library) -> Result<Arc<Session>> {
     let entry = REGISTRY.iter().find(|entry| entry.name == name).expect("a builder of that name");
     let builder = (entry.decode)(Value::from(options))?;
-    Session::launch(builder, library.cx.clone()).await
+    Session::launch(builder, library.cx.clone(), false).await
 }
 
 /// Starts an sshd and logs in to it with `rimg.host`; none when there is no sshd.

@@ -285,7 +285,7 @@ async fn a_machine_without_communicator_is_driven_and_finished_all_the_same() {
     let cd = bios_cd(bench.dir.path());
     let entries = [&[("communicator", text("none")), ("disk_size", text("8M"))][..], &medium(&cd)].concat();
     let session =
-        Session::launch(builder(&entries).expect("options"), bench.build.cx.clone()).await.expect("a machine");
+        Session::launch(builder(&entries).expect("options"), bench.build.cx.clone(), false).await.expect("a machine");
     let error = session.communicator().await.err().expect("no communicator");
     assert!(error.message().contains("has no communicator"), "{error}");
     says(session.live().expect("a machine").as_ref(), "from-disk", LIMIT).await;

@@ -2,11 +2,18 @@
 
 pub mod checkpoints;
 pub mod content;
+pub mod explain;
+pub mod history;
 pub mod kept;
 pub mod key;
+pub mod lanes;
+pub mod lookup;
 mod place;
+pub mod policy;
+pub mod pressure;
 pub mod record;
 pub mod records;
+pub mod run;
 pub mod seal;
 pub mod secret;
 pub mod space;

@@ -1,5 +1,7 @@
 //! What is written down of an operation that was done.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -23,7 +25,10 @@ pub struct Record {
     /// What was asked for, without secrets.
     pub request: Value,
     pub outcome: Outcome,
-    /// What it made on this host.
+    /// The files and folders that it made on this host, absolute.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<PathBuf>,
+    /// Their content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outputs: Option<Kept>,
     /// How long it took.

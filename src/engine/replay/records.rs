@@ -10,6 +10,9 @@ use super::record::Record;
 use crate::error::{Context, Kind, Result, io_error};
 use crate::host::dirs;
 
+/// Stands for records of another chain.
+const GONE_ON: &str = "gone-on";
+
 /// The records of all scripts of this user.
 #[derive(Debug, Clone)]
 pub struct Records {
@@ -73,7 +76,15 @@ impl Records {
 
     /// Tells whether anything was done after that record.
     pub fn goes_on(&self, id: &str) -> bool {
-        self.names(id).iter().any(|name| name.ends_with(".json"))
+        self.names(id).iter().any(|name| name == GONE_ON || name.ends_with(".json"))
+    }
+
+    /// Notes that something was done after a record, by another chain than its own.
+    pub fn mark(&self, id: &str) -> Result<()> {
+        let folder = self.folder.join(id);
+        dirs::private(&folder)?;
+        let path = folder.join(GONE_ON);
+        std::fs::write(&path, "").map_err(|e| io_error("write", &path, e))
     }
 
     /// Writes a record down.
@@ -153,6 +164,7 @@ mod tests {
             title: "x".into(),
             request: serde_json::json!({}),
             outcome: Outcome::Done(serde_json::json!(id)),
+            places: Vec::new(),
             outputs: None,
             seconds: 1.0,
             at,

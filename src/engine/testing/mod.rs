@@ -33,6 +33,9 @@ pub fn surroundings(mode: Mode, ui: Ui) -> (tempfile::TempDir, BuildCx) {
         ui,
         settings: Arc::new(settings),
         step: None,
+        steps: Default::default(),
+        lane: Default::default(),
+        replay: None,
     };
     (dir, cx)
 }

@@ -133,7 +133,7 @@ pub async fn boot(lua: Lua, (handle, over): (UserDataRef<ArtifactHandle>, Value)
     let handle: ArtifactHandle = handle.clone();
     surroundings(&lua)?;
     let (entry, options) = boot_options(&handle, arguments(over)).into_lua_result()?;
-    super::builders::launch(&lua, entry, options).await
+    super::builders::launch(&lua, entry, options, true).await
 }
 
 /// Finds the builder that can boot an artifact, and its options: the origin's, adapted, with the script's over them.

@@ -12,7 +12,7 @@ use super::artifact::Origin;
 use super::machine::MachineHandle;
 
 /// Launches a machine with a builder of the registry and hands it to the script.
-pub async fn launch(lua: &Lua, entry: &'static Entry, options: Data) -> mlua::Result<AnyUserData> {
+pub async fn launch(lua: &Lua, entry: &'static Entry, options: Data, throwaway: bool) -> mlua::Result<AnyUserData> {
     let state = state::of(lua)?;
     let builder = (entry.decode)(options.clone()).into_lua_result()?;
     // What is wrong with the options is found before anything runs, and is no failed build.
@@ -20,7 +20,7 @@ pub async fn launch(lua: &Lua, entry: &'static Entry, options: Data) -> mlua::Re
     builder.validate(&state.current()).map_err(named).into_lua_result()?;
     state.begin_work();
     state.pretended.set(!state.settings.is_live());
-    let session = Session::launch(builder, state.current()).await.into_lua_result()?;
+    let session = Session::launch(builder, state.current(), throwaway).await.into_lua_result()?;
     lua.create_userdata(MachineHandle::new(session, Some(Origin { builder: entry, options })))
 }
 
@@ -36,7 +36,7 @@ pub fn options(table: Value) -> Data {
 pub fn register(lua: &Lua, rimg: &Table) -> mlua::Result<()> {
     for entry in REGISTRY {
         let function =
-            lua.create_async_function(async move |lua, table: Value| launch(&lua, entry, options(table)).await)?;
+            lua.create_async_function(async move |lua, table: Value| launch(&lua, entry, options(table), false).await)?;
         match entry.name.split_once('.') {
             None => rimg.raw_set(entry.name, function)?,
             Some((group, name)) => {

@@ -102,7 +102,9 @@ async fn step(lua: Lua, (name, trampoline, args): (String, Function, MultiValue)
     let cx = state.current();
     let (build, id, started) = (cx.build.to_string(), cx.ui.next_id(), Instant::now());
     cx.ui.emit(Event::StepStarted { build: build.clone(), id, parent: cx.step, name: name.clone() });
-    let inner = BuildCx { step: Some(id), ..cx.clone() };
+    let mut steps = cx.steps.as_ref().clone();
+    steps.push(name.clone());
+    let inner = BuildCx { step: Some(id), steps: steps.into(), ..cx.clone() };
     let results = inner.enter(trampoline.call_async::<MultiValue>(args)).await;
     let ok = matches!(&results, Ok(values) if matches!(values.front(), Some(Value::Boolean(true))));
     cx.ui.emit(Event::StepFinished { build, id, name, ok, seconds: started.elapsed().as_secs_f64() });
@@ -147,12 +149,14 @@ async fn parallel(
     let options: ParallelOptions = value::decode_table("rimg.parallel", &options)?;
     let limit = options.limit.map_or(usize::MAX, |n| n.max(1) as usize);
     let cx = state::of(&lua)?.current();
+    let fork = cx.ui.next_id();
     let mut waiting = 1..=count;
     let mut running = FuturesUnordered::new();
     loop {
         while running.len() < limit {
             let Some(index) = waiting.next() else { break };
-            running.push(cx.clone().enter(trampoline.call_async::<MultiValue>((work.clone(), index))));
+            let cx = BuildCx { lane: cx.lane.branch(fork, &index.to_string()), ..cx.clone() };
+            running.push(cx.enter(trampoline.call_async::<MultiValue>((work.clone(), index))));
         }
         let Some(results) = running.next().await else { break };
         let results = results?;

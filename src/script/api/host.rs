@@ -36,7 +36,7 @@ pub fn register(lua: &Lua, rimg: &Table) -> mlua::Result<()> {
         .function("isotime", isotime)?
         .function("template", template)?
         .function("timestamp", timestamp)?
-        .function("uuid", |_, ()| Ok(uuid::Uuid::new_v4().to_string()))?
+        .function("uuid", uuid)?
         .function("which", which)?
         .done()?;
     Ok(())
@@ -89,18 +89,34 @@ fn fail(_: &Lua, (message, options): (mlua::Value, mlua::Value)) -> mlua::Result
     Err(lua_error(options.hint.into_iter().fold(error, Error::hint)))
 }
 
+/// Gives a value to the script that is another one in each run, so that it can be said why what has it in it runs each time.
+fn volatile(lua: &Lua, value: impl ToString, source: &'static str) -> String {
+    let value = value.to_string();
+    if let Some(replay) = crate::script::state::of(lua).ok().and_then(|state| state.main.replay.clone()) {
+        replay.note_volatile(value.clone(), source);
+    }
+    value
+}
+
 fn timestamp(lua: &Lua, (): ()) -> mlua::Result<i64> {
-    Ok(run_start(lua).as_second())
+    let seconds = run_start(lua).as_second();
+    volatile(lua, seconds, "rimg.timestamp()");
+    Ok(seconds)
+}
+
+fn uuid(lua: &Lua, (): ()) -> mlua::Result<String> {
+    Ok(volatile(lua, uuid::Uuid::new_v4(), "rimg.uuid()"))
 }
 
 fn isotime(lua: &Lua, format: mlua::Value) -> mlua::Result<String> {
     let start = run_start(lua);
     if format.is_nil() {
-        return Ok(format!("{start:.0}"));
+        return Ok(volatile(lua, format!("{start:.0}"), "rimg.isotime()"));
     }
     let format = string("rimg.isotime", "format", &format)?;
     let pattern = if format.contains('%') { format.clone() } else { strftime_of_go(&format) };
-    jiff::fmt::strtime::format(&pattern, &start.to_zoned(jiff::tz::TimeZone::UTC)).map_err(|e| {
+    let formatted = jiff::fmt::strtime::format(&pattern, &start.to_zoned(jiff::tz::TimeZone::UTC));
+    formatted.map(|text| volatile(lua, text, "rimg.isotime()")).map_err(|e| {
         lua_error(
             Error::new(Kind::Option, format!("rimg.isotime: the format {format:?}: {e}"))
                 .hint("write it as for strftime, \"%Y-%m-%d\", or as Packer's Go layout, \"2006-01-02\""),

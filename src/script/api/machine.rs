@@ -63,6 +63,8 @@ const NAMES: &[&str] = &[
     "reboot",
     "facts",
     "apply",
+    "checkpoint",
+    "fork",
     "breakpoint",
     "screenshot",
     "type",
@@ -165,6 +167,7 @@ impl UserData for MachineHandle {
     fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
         // A function of the prelude's: the provisioner it calls is on the stack that an error shows.
         fields.add_field_function_get("apply", |lua, _| state::flow(lua, "apply"));
+        fields.add_field_function_get("fork", |lua, _| state::flow(lua, "fork"));
         fields.add_field_method_get("name", |_, this| Ok(this.session.name().to_owned()));
     }
 
@@ -288,7 +291,32 @@ fn files<M: UserDataMethods<MachineHandle>>(methods: &mut M) {
     );
 }
 
+/// Makes the machines that go on from here side by side; the native half of `vm:fork`.
+pub async fn fork(
+    lua: Lua,
+    (machine, names): (mlua::UserDataRef<MachineHandle>, Vec<String>),
+) -> mlua::Result<mlua::Table> {
+    let (session, origin) = (machine.session.clone(), machine.origin.clone());
+    drop(machine);
+    session.checkpoint_for_forks(&names).await.into_lua_result()?;
+    let (cx, machines) = (state::of(&lua)?.current(), lua.create_table()?);
+    for name in names {
+        let forked = session.fork(&name, &cx).into_lua_result()?;
+        machines.set(name, MachineHandle::new(forked, origin.clone()))?;
+    }
+    Ok(machines)
+}
+
 fn power<M: UserDataMethods<MachineHandle>>(methods: &mut M) {
+    methods.add_async_method("checkpoint", async |_, this, name: Option<Value>| {
+        let session = this.session.clone();
+        drop(this);
+        let name = match name {
+            None | Some(Value::Nil) => String::new(),
+            Some(name) => value::string("vm:checkpoint", "the name", &name)?,
+        };
+        session.checkpoint(&name).await.into_lua_result()
+    });
     methods.add_async_method("reboot", async |lua, this, table: Option<Value>| {
         let session = this.session.clone();
         drop(this);

@@ -61,6 +61,9 @@ impl World {
             ui: ui.for_build("test"),
             settings: Arc::new(settings),
             step: None,
+            steps: Default::default(),
+            lane: Default::default(),
+            replay: None,
         };
         let lua = Lua::new();
         let rimg = lua.create_table().unwrap();

@@ -49,6 +49,9 @@ impl TestBuild {
             ui: ui.for_build("web"),
             settings: Arc::new(settings),
             step: None,
+            steps: Default::default(),
+            lane: Default::default(),
+            replay: None,
         };
         TestBuild { cx, messages, ui: thread }
     }

@@ -39,6 +39,9 @@ impl Library {
             ui: Ui::silent(),
             settings: Arc::new(settings),
             step: None,
+            steps: Default::default(),
+            lane: Default::default(),
+            replay: None,
         };
         Library { dir, cx }
     }
