@@ -5,6 +5,7 @@ pub mod blocking;
 pub mod copy;
 pub mod digest;
 pub mod dirs;
+pub mod downloads;
 pub mod glob;
 pub mod lock;
 pub mod process;

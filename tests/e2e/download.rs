@@ -299,7 +299,8 @@ async fn content_is_known_however_it_is_named_and_spelled() {
     }
     assert!(std::fs::read(library.join("media/debian.iso")).unwrap() == body());
     assert_eq!(downloads(), 1);
-    let entries = rimg::media::cache::entries(&library.join(".cache")).unwrap();
+    let downloads = rimg::host::downloads::all(&library.join(".cache")).unwrap();
+    let entries: Vec<_> = downloads.iter().filter_map(rimg::media::cache::Entry::of).collect();
     assert_eq!(entries.iter().map(|entry| entry.size).collect::<Vec<_>>(), [3_000_000, 3_000_000]);
     assert!(entries.iter().all(|entry| entry.digests == [format!("sha256:{hex}")] && !entry.partial));
 }

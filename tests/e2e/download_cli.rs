@@ -45,14 +45,14 @@ async fn download_prints_the_path_and_the_cache_shows_and_forgets_it() {
     assert_eq!(server.requests().iter().filter(|request| request.path == "/x.iso").count(), 1);
 
     let text = sandbox.rimg(["cache", "ls"]).expect_code(0).stdout;
-    for expected in ["2.86 MiB", &x, &path, "5 B", &y, "2.86 MiB in 2 files."] {
+    for expected in ["2.86 MiB", &x, &path, "5 B", &y, "2.86 MiB in all."] {
         assert!(text.contains(expected), "{expected:?} in {text}");
     }
     let listed = json(&sandbox.rimg(["cache", "ls", "--json"]).expect_code(0));
-    assert_eq!((&listed["total"], &listed["entries"][0]["origin"]), (&Value::from(3_000_005), &Value::from(x)));
+    assert_eq!((&listed["total"], &listed["downloads"][0]["origin"]), (&Value::from(3_000_005), &Value::from(x)));
     // Nothing is that old.
     let pruned = json(&sandbox.rimg(["cache", "prune", "--json"]).expect_code(0));
-    assert_eq!(pruned["removed"], Value::Array(vec![]));
+    assert_eq!((&pruned["freed"], &pruned["removed"]["downloads"]), (&Value::from(0), &Value::Array(vec![])));
     let would = sandbox.rimg(["cache", "prune", "--max-size", "1M", "--dry-run"]).expect_code(0).stdout;
     assert!(would.contains("Would remove 2.86 MiB in all."), "{would}");
     let pruned = sandbox.rimg(["cache", "prune", "--max-size", "1M"]).expect_code(0).stdout;
@@ -86,7 +86,7 @@ async fn a_killed_download_is_taken_up_and_two_runs_share_one() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let listed = json(&sandbox.rimg(["cache", "ls", "--json"]));
-    let entry = &listed["entries"][0];
+    let entry = &listed["downloads"][0];
     assert_eq!((&entry["partial"], &entry["in_use"]), (&Value::Bool(true), &Value::Bool(true)), "{listed}");
     sandbox.rimg(["cache", "clear"]).expect_code(0);
     assert!(part.exists(), "it is being written");

@@ -313,7 +313,12 @@ fn held(folder: &Path, meta: Meta, locks: Vec<Lock>) -> Held {
     Held(Arc::new(Inner { checkpoint, meta, locks }))
 }
 
-/// Reads what is known of a checkpoint; none when it is not complete.
+/// Reads what is known of a checkpoint; none when it is not complete, or cannot be read.
+pub(super) fn read_meta(folder: &Path) -> Option<Meta> {
+    read(folder).ok().flatten().map(|stored| stored.meta)
+}
+
+/// The same; an error says why it cannot be read.
 fn read(folder: &Path) -> Result<Option<Stored>, String> {
     match std::fs::read(folder.join(META)) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| format!("its notes cannot be read: {e}")),

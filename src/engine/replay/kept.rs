@@ -192,8 +192,8 @@ impl Files {
     }
 
     /// Brings `kept` to where it was made and returns the paths that were written. What is there and equal is left alone, in
-    /// a folder also what else is in it. Something different is an error ([`Kind::Exists`]) unless `force` replaces it, with
-    /// the whole folder that was kept with it. Content that is gone or damaged is [`Kind::Checksum`].
+    /// a folder also what else is in it. Something different is an error ([`Kind::Exists`]) unless `force` replaces it.
+    /// Content that is gone or damaged is [`Kind::Checksum`].
     pub fn bring(&self, kept: &Kept, force: bool, digests: &Path, cancel: &Cancel) -> Result<Vec<PathBuf>> {
         let mut written = Vec::new();
         for place in Place::of(kept) {
@@ -408,10 +408,9 @@ mod tests {
             assert_eq!(error.kind(), Kind::Exists, "{error}");
             assert!(error.message().contains(change), "{error}");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
-            std::fs::write(world.path("out/extra"), "goes with the folder").unwrap();
-            world.bring(&kept, true).unwrap();
-            assert_eq!(world.path("out/extra").exists(), change == "file");
-            let _ = std::fs::remove_file(world.path("out/extra"));
+            std::fs::write(world.path("out/extra"), "the user's").unwrap();
+            assert_eq!(world.bring(&kept, true).unwrap(), [world.path(change)]);
+            std::fs::remove_file(world.path("out/extra")).unwrap();
             assert_eq!(world.keep(&["out", "file"]).unwrap(), kept, "{change}");
         }
         // A file where a folder belongs.

@@ -9,6 +9,7 @@ pub mod key;
 pub mod lanes;
 pub mod lookup;
 mod place;
+pub mod plan;
 pub mod policy;
 pub mod pressure;
 pub mod record;

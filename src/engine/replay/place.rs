@@ -37,7 +37,8 @@ impl<'a> Place<'a> {
         places
     }
 
-    /// Brings what is missing, or with `force` all of it where something is different; adds to `written` what it wrote.
+    /// Brings what is missing, and with `force` what is different; adds to `written` what it wrote. In a folder that is there
+    /// already, what else is in it stays.
     pub fn bring(
         &self,
         files: &Files,
@@ -51,27 +52,25 @@ impl<'a> Place<'a> {
             written.push(self.root.path.clone());
             return Ok(());
         }
-        let mut missing = Vec::new();
+        let mut wanted = Vec::new();
         for entry in std::iter::once(self.root).chain(self.inside.iter().copied()) {
             cancel.check()?;
             match there(entry, digests, cancel) {
                 There::Same => {}
-                There::Nothing => missing.push(entry),
-                There::Different if force => {
-                    self.write(files, digests, cancel)?.replace()?;
-                    written.push(self.root.path.clone());
-                    return Ok(());
-                }
-                There::Different => return Err(differs(&entry.path)),
+                There::Different if !force => return Err(differs(&entry.path)),
+                found => wanted.push((entry, found)),
             }
         }
-        for entry in &missing {
+        for (entry, found) in &wanted {
             let pending = Pending::beside(&entry.path)?;
             write(entry, pending.path(), files, digests, cancel)?;
-            pending.commit()?;
+            match found {
+                There::Different => pending.replace()?,
+                _ => pending.commit()?,
+            };
             written.push(entry.path.clone());
         }
-        set_folders_modes(missing.into_iter().map(|entry| (entry, entry.path.clone())).collect())
+        set_folders_modes(wanted.into_iter().map(|(entry, _)| (entry, entry.path.clone())).collect())
     }
 
     /// Writes all of it beside its place.

@@ -6,9 +6,8 @@ mod note;
 mod slot;
 
 pub use hold::hold;
-pub use index::{Entry, clear_notes, entries};
+pub use index::{Entry, clear_notes};
 pub use note::{Note, Validator, digest_of, known_digest};
 pub use slot::Slot;
 
-/// The folder of downloads within the cache.
-pub const FOLDER: &str = "downloads";
+pub use crate::host::downloads::FOLDER;

@@ -22,6 +22,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 /// One place in the cache.
 #[derive(Debug, Clone)]
 pub struct Slot {
+    cache_dir: PathBuf,
     folder: PathBuf,
     /// Begins the names of all files of this place.
     key: String,
@@ -48,7 +49,7 @@ impl Slot {
 
     fn new(cache_dir: &Path, key: String, extension: Option<&str>) -> Slot {
         let folder = cache_dir.join(FOLDER);
-        Slot { path: folder.join(Names::data(&key, extension)), folder, key }
+        Slot { path: folder.join(Names::data(&key, extension)), cache_dir: cache_dir.to_owned(), folder, key }
     }
 
     /// Tells whether the file itself is in the cache.
@@ -109,7 +110,7 @@ impl Slot {
     pub fn note(&self) -> Option<Note> {
         let note = Note::read(&self.note_path())?;
         if self.is_cached() && !self.path.exists() {
-            let known = index::data_files(&self.folder, &self.key);
+            let known = index::data_files(&self.cache_dir, &self.key);
             let other = known.into_iter().find(|path| note.fits(path))?;
             std::fs::hard_link(other, &self.path).ok()?;
         }
@@ -118,14 +119,14 @@ impl Slot {
 
     /// Takes over the file of another place which is known to have that digest, and tells whether there is one.
     pub fn adopt(&self, algorithm: Algorithm, hex: &str) -> bool {
-        let Some((path, note)) = index::with_digest(&self.folder, algorithm, hex) else { return false };
+        let Some((path, note)) = index::with_digest(&self.cache_dir, algorithm, hex) else { return false };
         let linked = !self.path.exists() && std::fs::hard_link(path, &self.path).is_ok();
         linked && note.fits(&self.path) && note.write(&self.note_path()).is_ok()
     }
 
     /// Returns the file of any place of the cache which is known to have that digest.
     pub fn elsewhere(&self, algorithm: Algorithm, hex: &str) -> Option<PathBuf> {
-        index::with_digest(&self.folder, algorithm, hex).map(|(path, _)| path)
+        index::with_digest(&self.cache_dir, algorithm, hex).map(|(path, _)| path)
     }
 
     /// Puts the downloaded part in its place and notes its digests.
