@@ -62,7 +62,15 @@ impl Answer for Artifact {
         self.files.iter().map(|file| file.path.clone()).collect()
     }
 
-    fn moved(mut self, from: &Path, to: &Path) -> Self {
+    fn moved(self, from: &Path, to: &Path) -> Self {
+        self.moved_to(from, to)
+    }
+}
+
+impl Artifact {
+    /// Returns the same with the files below one folder in another.
+    #[must_use]
+    pub fn moved_to(mut self, from: &Path, to: &Path) -> Artifact {
         for file in &mut self.files {
             if let Ok(inside) = file.path.strip_prefix(from) {
                 file.path = to.join(inside);
@@ -70,9 +78,7 @@ impl Answer for Artifact {
         }
         self
     }
-}
 
-impl Artifact {
     /// Returns the disk image among the files: the only file of an image, or the first.
     pub fn image_path(&self) -> Option<&std::path::Path> {
         self.files.first().map(|file| file.path.as_path())

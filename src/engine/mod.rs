@@ -13,6 +13,7 @@ pub mod operation_options;
 pub mod options;
 pub mod picture;
 pub mod placeholders;
+pub mod post_processing;
 pub mod quote;
 pub mod replay;
 pub mod resource;

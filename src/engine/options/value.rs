@@ -52,3 +52,23 @@ impl From<serde_json::Value> for Value {
         }
     }
 }
+
+impl From<&Value> for serde_json::Value {
+    /// Returns the value as data that stands for it: of bytes their digest; a function is never the same as another.
+    fn from(value: &Value) -> serde_json::Value {
+        match value {
+            Value::Nil => serde_json::Value::Null,
+            Value::Bool(b) => (*b).into(),
+            Value::Int(n) => (*n).into(),
+            Value::Float(n) => (*n).into(),
+            Value::Str(text) => text.as_str().into(),
+            Value::Bytes(bytes) => crate::engine::operation::digest(bytes).into(),
+            Value::List(items) => items.iter().map(serde_json::Value::from).collect::<Vec<_>>().into(),
+            Value::Map(entries) => {
+                serde_json::Value::Object(entries.iter().map(|(name, value)| (name.clone(), value.into())).collect())
+            }
+            Value::Function(_) => format!("function {}", uuid::Uuid::new_v4().simple()).into(),
+            Value::Other(name) => (*name).into(),
+        }
+    }
+}

@@ -4,6 +4,7 @@ use mlua::{AnyUserData, Lua, Table, UserData, UserDataFields, UserDataMethods, U
 
 use crate::artifact;
 use crate::builder;
+use crate::engine::post_processing::{Particulars, Step, post_process};
 use crate::engine::{Artifact, BuildCx, Value as Data};
 use crate::error::{Error, Kind, Result};
 use crate::script::error::IntoLuaResult;
@@ -52,16 +53,27 @@ fn arguments(args: Value) -> Data {
     }
 }
 
-/// Registers a post-processing method: decode, work, announce.
+/// Registers a post-processing method: decode, work, announce. `$particulars` says what is particular about its replay.
 macro_rules! post_processor {
     ($methods:ident, $name:literal, $decode:expr, $work:path) => {
+        post_processor!($methods, $name, $decode, $work, |_: &_, _: &_| Particulars::default());
+    };
+    ($methods:ident, $name:literal, $decode:expr, $work:path, $particulars:expr) => {
         $methods.add_async_method($name, async |lua, handle, args: Value| {
             let handle: ArtifactHandle = handle.clone();
-            let options = $decode(arguments(args)).into_lua_result()?;
+            let given = arguments(args);
+            let asked = serde_json::Value::from(&given);
+            let options = $decode(given).into_lua_result()?;
             let cx = surroundings(&lua)?;
-            let work = cx.scope.run($work(&handle.artifact, options, &cx));
-            let artifact =
-                super::operation::post_process($name, &handle.artifact, &cx, work).await.into_lua_result()?;
+            let step = Step {
+                kind: $name,
+                of: &handle.artifact,
+                removes_input: asked.get("keep_input_artifact") == Some(&false.into()),
+                options: asked,
+                particulars: $particulars(&options, &cx),
+            };
+            let work = Box::pin($work(&handle.artifact, options, &cx));
+            let artifact = post_process(step, &cx, work).await.into_lua_result()?;
             Ok(handle.next(artifact))
         });
     };
@@ -102,12 +114,22 @@ impl UserData for ArtifactHandle {
             artifact::compress::compress
         );
         post_processor!(methods, "convert", artifact::convert::ConvertOptions::from_value, artifact::convert::convert);
-        post_processor!(methods, "vagrant", artifact::vagrant::VagrantOptions::from_value, artifact::vagrant::vagrant);
+        post_processor!(
+            methods,
+            "vagrant",
+            artifact::vagrant::VagrantOptions::from_value,
+            artifact::vagrant::vagrant,
+            |options: &artifact::vagrant::VagrantOptions, cx: &BuildCx| {
+                let reads = options.vagrantfile_template.iter().chain(&options.include);
+                Particulars { reads: reads.map(|path| cx.settings.resolve(path)).collect(), shares_output: false }
+            }
+        );
         post_processor!(
             methods,
             "manifest",
             artifact::manifest::ManifestOptions::from_value,
-            artifact::manifest::manifest
+            artifact::manifest::manifest,
+            |_: &_, _: &_| Particulars { shares_output: true, ..Particulars::default() }
         );
         methods.add_async_method("destroy", async |lua, handle, ()| {
             let (artifact, cx) = (handle.artifact.clone(), surroundings(&lua)?);

@@ -19,7 +19,6 @@ pub mod json;
 pub mod log;
 pub mod machine;
 pub mod names;
-pub mod operation;
 #[cfg(test)]
 pub mod testing;
 pub mod toml;

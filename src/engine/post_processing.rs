@@ -1,0 +1,232 @@
+//! Post-processing goes through a door of its own: a step whose artifact and options are those of a record is replayed.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::artifact::Artifact;
+use super::cx::BuildCx;
+use super::replay::content;
+use super::replay::kept::Kept;
+use super::replay::key::Key;
+use super::replay::record::{Outcome, Record};
+use super::replay::run::Replay;
+use super::replay::{explain, records::Owner};
+use super::shown::Shown;
+use crate::error::{Error, Kind, Result};
+use crate::host::{atomic, blocking};
+
+/// One step of post-processing.
+pub struct Step<'a> {
+    /// `compress`, `vagrant`, …
+    pub kind: &'static str,
+    pub of: &'a Artifact,
+    /// Its options, as the script gave them.
+    pub options: serde_json::Value,
+    /// Whether the artifact's own files are removed afterwards.
+    pub removes_input: bool,
+    pub particulars: Particulars,
+}
+
+/// What is particular about the replay of a step.
+#[derive(Debug, Clone, Default)]
+pub struct Particulars {
+    /// The files on this host, besides the artifact's own, that it reads.
+    pub reads: Vec<PathBuf>,
+    /// Whether it adds to what others write, too: then it is only replayed while what it wrote is as it left it.
+    pub shares_output: bool,
+}
+
+/// Where a step stands: what it is made of.
+struct Place {
+    after: String,
+    key: Key,
+    request: serde_json::Value,
+}
+
+/// Does one step by `work`, or gives back what came of the same step before.
+pub async fn post_process(
+    step: Step<'_>,
+    cx: &BuildCx,
+    work: impl Future<Output = Result<Artifact>>,
+) -> Result<Artifact> {
+    let title = step.of.image_path().and_then(|path| path.file_name()).unwrap_or_default().to_string_lossy();
+    let shown = Shown::begin(cx, &cx.build, "", step.kind, &title);
+    let (result, cached) = match cx.replay.clone().filter(|_| cx.settings.is_live()) {
+        None => (cx.scope.run(work).await, false),
+        Some(run) => {
+            cx.scope.run(pass(&step, &run, cx, work)).await.map_or_else(|e| (Err(e), false), |(a, c)| (Ok(a), c))
+        }
+    };
+    shown.end(result.is_ok(), cached);
+    if let Ok(artifact) = &result
+        && artifact != step.of
+        && cx.settings.is_live()
+    {
+        cx.ui.emit(artifact.event());
+    }
+    result.map_err(|error| error.within(format_args!("{} of {title}", step.kind)))
+}
+
+async fn pass(
+    step: &Step<'_>,
+    run: &Arc<Replay>,
+    cx: &BuildCx,
+    work: impl Future<Output = Result<Artifact>>,
+) -> Result<(Artifact, bool)> {
+    let place = place(step, run, cx).await?;
+    let owner = run.owner(&cx.build);
+    match find(step, run, &place, &owner, cx).await? {
+        Ok((record, artifact)) => {
+            run.count_replayed(record.seconds);
+            if step.removes_input {
+                let files: Vec<PathBuf> = step.of.files.iter().map(|file| file.path.clone()).collect();
+                let kept: Vec<PathBuf> = artifact.files.iter().map(|file| file.path.clone()).collect();
+                blocking::run(move |_| {
+                    files.iter().filter(|file| !kept.contains(file)).for_each(|file| atomic::remove(file));
+                    Ok(())
+                })
+                .await?;
+            }
+            return Ok((artifact, true));
+        }
+        Err(why) if run.choices.explain => cx.ui.info(format!("{} is not replayed: {why}", step.kind)),
+        Err(_) => {}
+    }
+    let started = Instant::now();
+    let artifact = work.await?;
+    run.count_performed();
+    let recorded = record(step, run, place, &owner, &artifact, started.elapsed().as_secs_f64(), cx).await;
+    if let Err(error) = recorded {
+        cx.ui.warn(format!("what came of {} cannot be kept, so that it will be done again: {error}", step.kind));
+    }
+    Ok((artifact, false))
+}
+
+/// Returns what a step is known by: the content of all that it reads, where that is, and what is asked for.
+async fn place(step: &Step<'_>, run: &Replay, cx: &BuildCx) -> Result<Place> {
+    let named = |path: &PathBuf| path.strip_prefix(&cx.settings.script_dir).unwrap_or(path).display().to_string();
+    let mut inputs = Vec::new();
+    for file in &step.of.files {
+        inputs.push(serde_json::json!([named(&file.path), content::file(&file.path, cx).await?]));
+    }
+    let mut reads = Vec::new();
+    for path in &step.particulars.reads {
+        // What is not there is for the step itself to complain of.
+        let digest = content::tree(path, cx).await.unwrap_or_default();
+        reads.push(serde_json::json!([named(path), digest]));
+    }
+    let artifact = serde_json::json!({
+        "files": inputs, "id": step.of.id, "kind": step.of.kind, "builder": step.of.builder, "metadata": step.of.metadata,
+    });
+    let before = Key::ROOT.next("artifact", &artifact).to_string();
+    let request =
+        serde_json::json!({ "options": step.options, "reads": reads, "build": &*cx.build, "artifact": artifact });
+    let request = run.hide(&request, cx);
+    Ok(Place {
+        after: format!("artifact-{}", before.get(..32).unwrap_or(&before)),
+        key: Key::ROOT.next(step.kind, &request),
+        request,
+    })
+}
+
+async fn find(
+    step: &Step<'_>,
+    run: &Arc<Replay>,
+    place: &Place,
+    owner: &Owner,
+    cx: &BuildCx,
+) -> Result<Result<(Record, Artifact), String>> {
+    let (kind, shares_output) = (step.kind, step.particulars.shares_output);
+    let (run, owner, after, key) = (run.clone(), owner.clone(), place.after.clone(), place.key);
+    let (script_dir, force, request) = (cx.settings.script_dir.clone(), cx.settings.force, place.request.clone());
+    blocking::run(move |cancel| {
+        let mut why = None;
+        for record in run.records.find(&after, &key, &owner) {
+            if !run.may_use(record.at) {
+                why = Some("--fresh".to_owned());
+                continue;
+            }
+            let outcome = run.opened(record.outcome.clone()).and_then(Outcome::decode::<Artifact>);
+            let (Some(Ok(artifact)), Some(outputs)) = (outcome, &record.outputs) else {
+                run.records.remove(&record);
+                continue;
+            };
+            let from = std::path::Path::new(&record.script).parent().map(PathBuf::from).unwrap_or_default();
+            let (artifact, outputs) = (artifact.moved_to(&from, &script_dir), outputs.under(&from, &script_dir));
+            match bring(&run, &outputs, force && !shares_output, shares_output, cancel) {
+                Ok(true) => {
+                    run.records.touch(&record);
+                    return Ok(Ok((record, artifact)));
+                }
+                Ok(false) => why = Some("what it made is not kept any more".to_owned()),
+                Err(error) => why = Some(error.to_string()),
+            }
+        }
+        Ok(Err(match why {
+            Some(why) => why,
+            None if !run.choices.explain => String::new(),
+            None => match run.records.own(&after, &owner).into_iter().find(|last| last.kind == kind) {
+                Some(last) => explain::difference(&last, kind, &request, &run.volatile()),
+                None => "the artifact is another one, or was never treated so".to_owned(),
+            },
+        }))
+    })
+    .await
+}
+
+/// Sees that the outputs are in their places; false where their content is gone.
+fn bring(run: &Replay, outputs: &Kept, force: bool, only_there: bool, cancel: &blocking::Cancel) -> Result<bool> {
+    if only_there && !outputs.entries.iter().all(|entry| entry.path.exists()) {
+        return Ok(false);
+    }
+    if !run.files.has(outputs, &run.digests) {
+        return Ok(false);
+    }
+    match run.files.bring(outputs, force, &run.digests, cancel) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == Kind::Checksum => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn record(
+    step: &Step<'_>,
+    run: &Arc<Replay>,
+    place: Place,
+    owner: &Owner,
+    artifact: &Artifact,
+    seconds: f64,
+    cx: &BuildCx,
+) -> Result<()> {
+    let made: Vec<PathBuf> = artifact
+        .files
+        .iter()
+        .map(|file| file.path.clone())
+        .filter(|path| !step.of.files.iter().any(|input| input.path == *path))
+        .collect();
+    let value = serde_json::to_value(artifact)
+        .map_err(|e| Error::new(Kind::Internal, "an artifact cannot be written down").caused_by(e))?;
+    let record = Record {
+        id: uuid::Uuid::new_v4().simple().to_string(),
+        after: place.after,
+        key: place.key.to_string(),
+        kind: step.kind.to_owned(),
+        title: String::new(),
+        request: place.request,
+        outcome: run.outcome(Ok(value), cx)?,
+        places: made.clone(),
+        outputs: None,
+        seconds,
+        at: jiff::Timestamp::now().as_second(),
+        script: owner.script.clone(),
+        build: owner.build.clone(),
+    };
+    let run = run.clone();
+    blocking::run(move |cancel| {
+        let outputs = Some(run.files.keep(&made, &run.digests, cancel)?);
+        run.records.write(&Record { outputs, ..record })
+    })
+    .await
+}
