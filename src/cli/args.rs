@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::engine::{Bytes, Seconds};
 
@@ -100,10 +100,23 @@ pub struct RunArgs {
     /// Replace outputs that exist
     #[arg(long, env = "RIMG_FORCE", value_parser = FalseyValueParser::new())]
     pub force: bool,
+    /// What to do when an operation fails: `cleanup`, or `ask` whether to try it again from the checkpoint before it
+    #[arg(long, value_name = "MODE", env = "RIMG_ON_ERROR", value_enum, default_value_t)]
+    pub on_error: OnErrorArg,
     #[command(flatten)]
     pub replay: ReplayArgs,
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// `--on-error`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum OnErrorArg {
+    /// Let the script see the error, and remove what the build made
+    #[default]
+    Cleanup,
+    /// Ask on the terminal whether to try the operation again
+    Ask,
 }
 
 /// What of earlier runs is used.

@@ -86,6 +86,7 @@ fn surroundings(ui: &Ui, scope: &Scope) -> Result<BuildCx> {
     let settings = Settings {
         mode: Mode::Live,
         force: false,
+        on_error: Default::default(),
         debug: false,
         script_dir: here,
         work_dir: cache_dir.join("run"),

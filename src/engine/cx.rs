@@ -4,6 +4,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::on_error::OnError;
 use super::replay::lanes::Lane;
 use super::replay::run::Replay;
 use super::replay::secret;
@@ -29,6 +30,8 @@ pub struct Settings {
     pub mode: Mode,
     /// Whether existing outputs may be replaced.
     pub force: bool,
+    /// What is done when an operation fails.
+    pub on_error: OnError,
     /// `--debug`: breakpoints stop, more is said.
     pub debug: bool,
     /// The folder relative paths of the script start from: the script's own.

@@ -60,12 +60,32 @@ impl Session {
         } else {
             let options = OperationOptions::current();
             match &self.history {
-                None => (Box::pin(self.act(&cx, &operation, &options, &action)).await, false),
+                None => (Box::pin(self.do_without_records(&cx, &operation, &options, &action)).await, false),
                 Some(history) => Box::pin(self.pass(&cx, history, &operation, options, &check, Arc::new(action))).await,
             }
         };
         shown.end(result.is_ok(), cached);
         result.map_err(|error| self.describe(&operation, error))
+    }
+
+    /// Does the action, as often as the person at the terminal says.
+    async fn do_without_records<T, Fut>(
+        self: &Arc<Self>,
+        cx: &BuildCx,
+        operation: &Operation,
+        options: &OperationOptions,
+        action: &(impl Fn(Arc<Session>) -> Fut + Send + Sync),
+    ) -> Result<T>
+    where
+        T: Answer,
+        Fut: Future<Output = Result<T>> + Send + 'static,
+    {
+        loop {
+            match self.act(cx, operation, options, action).await {
+                Err(error) if self.tries_again(&error, None, cx).await? => {}
+                result => return result,
+            }
+        }
     }
 
     /// Does the action, within all that limits it.
@@ -146,13 +166,22 @@ impl Session {
             }
         }
         let place = history.place(&cx.lane, operation.kind, &request);
-        let doing = history.begin(&place);
-        let started = Instant::now();
-        let result = self.act(cx, operation, &options, &*action).await;
-        let seconds = started.elapsed().as_secs_f64();
-        if cx.scope.is_cancelled() || result.as_ref().is_err_and(|error| error.kind() == Kind::Cancelled) {
-            return (result, false);
-        }
+        let (doing, result, seconds) = loop {
+            let doing = history.begin(&place);
+            let started = Instant::now();
+            let result = self.act(cx, operation, &options, &*action).await;
+            if cx.scope.is_cancelled() || result.as_ref().is_err_and(|error| error.kind() == Kind::Cancelled) {
+                return (result, false);
+            }
+            let Err(error) = &result else { break (doing, result, started.elapsed().as_secs_f64()) };
+            // With other operations going on, nobody could say what the machine is to return to.
+            let history = history.is_alone().then_some(history);
+            match self.tries_again(error, history, cx).await {
+                Ok(true) => doing.taken_back(),
+                Ok(false) => break (doing, result, started.elapsed().as_secs_f64()),
+                Err(error) => return (Err(error), false),
+            }
+        };
         history.run.count_performed();
         let failed = result.is_err();
         match record(history, &place, operation, request, &result, seconds, cx).await {

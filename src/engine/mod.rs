@@ -8,6 +8,7 @@ pub mod cx;
 mod door;
 mod limits;
 pub mod machine;
+pub mod on_error;
 pub mod operation;
 pub mod operation_options;
 pub mod options;

@@ -11,7 +11,6 @@ use super::replay::checkpoints::{Begun, Meta};
 use super::replay::history::{History, Step};
 use super::replay::pressure;
 use super::session::Session;
-use super::waking::named;
 use crate::error::{Error, Kind, Result};
 use crate::host::blocking;
 use crate::ui::units;
@@ -96,7 +95,7 @@ impl Session {
             builder: history.builder.to_owned(),
             state: serde_json::Value::Null,
             name,
-            title: named(&step.record),
+            title: step.record.named(),
             size: 0,
             cost: 0.0,
             at: jiff::Timestamp::now().as_second(),

@@ -187,7 +187,7 @@ impl Session {
 
     /// Starts a machine from a checkpoint; false where that one cannot be used.
     async fn resume(&self, history: &Arc<History>, step: &Step, held: Held, cx: &BuildCx) -> Result<bool> {
-        let after = named(&step.record);
+        let after = step.record.named();
         let shown = Shown::begin(cx, &self.cx.build, self.name(), "resume", &after);
         let inside = self.inside(cx);
         let launched = async {
@@ -253,7 +253,7 @@ impl Session {
     /// hold for this machine.
     async fn redo(self: &Arc<Self>, history: &Arc<History>, step: &Step, cx: &BuildCx) -> Result<()> {
         let Some(redo) = &step.redo else { return Ok(()) };
-        let what = named(&step.record);
+        let what = step.record.named();
         let shown = Shown::begin(cx, &self.cx.build, self.name(), "redo", &what);
         let done = redo(self.clone(), cx.clone()).await;
         shown.end(done.is_ok(), false);
@@ -285,14 +285,5 @@ impl Session {
         };
         let history = Arc::new(history.fork(name));
         Ok(Arc::new(Session::of(name.to_owned(), Some(builder.clone()), Some(history), cx.clone())))
-    }
-}
-
-/// Names an operation as a person knows it.
-pub(super) fn named(record: &Record) -> String {
-    match record.title.as_str() {
-        "" => record.kind.clone(),
-        title if record.kind == "boot" => format!("the boot of {title}"),
-        title => format!("{} `{title}`", record.kind),
     }
 }

@@ -90,6 +90,7 @@ fn prepare(options: &RunOptions, ui: &Ui, scope: &Scope, resources: &Resources) 
     let settings = Arc::new(Settings {
         mode: options.mode,
         force: options.force,
+        on_error: options.on_error,
         debug: options.debug,
         script_dir,
         cache_dir,

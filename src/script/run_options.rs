@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::engine::Mode;
+use crate::engine::on_error::OnError;
 use crate::engine::replay::run::Choices;
 
 /// One run of one script, as the command line describes it.
@@ -21,6 +22,8 @@ pub struct RunOptions {
     pub parallel: Option<usize>,
     /// Whether existing outputs may be replaced.
     pub force: bool,
+    /// What is done when an operation fails.
+    pub on_error: OnError,
     /// What of earlier runs is used; none: nothing, and nothing is written down.
     pub replay: Option<Choices>,
     /// How large the cache may become, in bytes; none: a fifth of its disk, 50 GB at most.
@@ -43,6 +46,7 @@ impl RunOptions {
             except: Vec::new(),
             parallel: None,
             force: false,
+            on_error: Default::default(),
             replay: Some(Choices::default()),
             cache_size: None,
             debug: false,

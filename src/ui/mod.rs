@@ -8,6 +8,7 @@ pub mod lines;
 pub mod logfile;
 pub mod plain;
 pub mod progress;
+pub mod prompt;
 pub mod secrets;
 pub mod style;
 pub mod summary;

@@ -176,9 +176,22 @@ impl History {
         std::mem::take(&mut self.lock().survivors)
     }
 
+    /// Names the last operation of which a checkpoint is kept.
+    pub fn returns_to(&self) -> Option<String> {
+        let steps = self.steps();
+        let kept = |step: &&Step| self.run.checkpoints.exists(&step.record.id, self.builder);
+        steps.iter().rev().find(kept).map(|step| step.record.named())
+    }
+
     /// Returns all steps, the boot first.
     pub fn steps(&self) -> Vec<Step> {
         self.lock().steps.clone()
+    }
+
+    /// Tells whether one operation is being done, and nothing else.
+    pub fn is_alone(&self) -> bool {
+        let state = self.lock();
+        state.lanes.is_one() && state.doing.values().sum::<u32>() == 1
     }
 
     /// Returns the last step, when the machine is at one instant of its history: nothing is being done to it, and no
@@ -265,6 +278,7 @@ impl History {
 }
 
 /// An operation that is being done.
+#[must_use]
 pub struct Doing<'a> {
     history: &'a History,
     place: &'a Place,
@@ -273,6 +287,11 @@ pub struct Doing<'a> {
 }
 
 impl Doing<'_> {
+    /// Takes the operation back: the machine it was done to is going to be given up.
+    pub fn taken_back(mut self) {
+        self.done = true;
+    }
+
     /// Adds the operation to the history; `seconds` is how long it would take to do it again.
     pub fn done(mut self, step: Step, seconds: f64) {
         self.done = true;

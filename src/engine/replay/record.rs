@@ -40,6 +40,17 @@ pub struct Record {
     pub build: String,
 }
 
+impl Record {
+    /// Names the operation as a person knows it.
+    pub fn named(&self) -> String {
+        match self.title.as_str() {
+            "" => self.kind.clone(),
+            title if self.kind == "boot" => format!("the boot of {title}"),
+            title => format!("{} `{title}`", self.kind),
+        }
+    }
+}
+
 /// What came of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

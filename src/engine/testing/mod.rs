@@ -20,6 +20,7 @@ pub fn surroundings(mode: Mode, ui: Ui) -> (tempfile::TempDir, BuildCx) {
     let settings = Settings {
         mode,
         force: false,
+        on_error: Default::default(),
         debug: false,
         script_dir: folder("script"),
         cache_dir: folder("cache"),

@@ -48,6 +48,7 @@ impl World {
         let settings = Settings {
             mode,
             force: false,
+            on_error: Default::default(),
             debug: false,
             script_dir: path("script").canonicalize().unwrap(),
             cache_dir: path("cache"),

@@ -36,6 +36,7 @@ impl TestBuild {
         let settings = Settings {
             mode: Mode::Live,
             force,
+            on_error: Default::default(),
             debug: false,
             script_dir: dir.to_owned(),
             cache_dir: dir.join("cache"),

@@ -25,6 +25,7 @@ impl Library {
         let mut settings = Settings {
             mode: Mode::Live,
             force: false,
+            on_error: Default::default(),
             debug: false,
             script_dir: dir.path().to_owned(),
             cache_dir: at(".cache"),
