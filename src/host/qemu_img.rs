@@ -112,6 +112,21 @@ pub async fn info(image: &Path, format: Option<&str>) -> Result<ImageInfo> {
         .with_context(Kind::Host, || format!("cannot understand what qemu-img says about {}", image.display()))
 }
 
+/// Returns the images that an image is an overlay of, the nearest first.
+pub async fn below(image: &ImageInfo) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut next = image.backing_file.clone();
+    while let Some(path) = next {
+        if found.contains(&path) {
+            let message = format!("{} is an overlay of itself", path.display());
+            return Err(Error::new(Kind::Host, message));
+        }
+        next = info(&path, None).await?.backing_file;
+        found.push(path);
+    }
+    Ok(found)
+}
+
 /// Makes an empty image of `size` bytes; `more` are further arguments of the user's own.
 pub async fn create(target: &Path, format: DiskFormat, size: u64, more: &[String]) -> Result<()> {
     let mut args: Vec<OsString> = ["create", "-q", "-f", format.as_str()].map(OsString::from).to_vec();

@@ -45,6 +45,12 @@ impl FloppyOptions {
         self.floppy_content.check_placeholders("floppy_content", values)
     }
 
+    /// Returns the digests of the files of this host that are on it, by their paths there.
+    pub async fn digests(&self, cx: &BuildCx) -> Result<serde_json::Value> {
+        let (options, dir) = (self.clone(), cx.settings.script_dir.clone());
+        blocking::run(move |cancel| options.files(&dir, cancel)).await?.digests(cx).await
+    }
+
     /// Writes the medium to `to`, whole or not at all.
     pub async fn write(&self, to: &Path, values: &Placeholders, cx: &BuildCx) -> Result<PathBuf> {
         let (options, dir) = (self.clone(), cx.settings.script_dir.clone());

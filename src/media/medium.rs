@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::inline::InlineFiles;
+use crate::engine::BuildCx;
 use crate::engine::placeholders::Placeholders;
+use crate::engine::replay::content;
 use crate::error::{Error, Kind, Result, io_error};
 use crate::host::blocking::Cancel;
 use crate::host::glob::glob;
@@ -95,6 +97,20 @@ impl Medium {
         }
         self.entries.insert(path, Entry::File(Content::Bytes(bytes)));
         Ok(())
+    }
+
+    /// Returns the digests of its files by their paths; folders have none.
+    pub async fn digests(&self, cx: &BuildCx) -> Result<serde_json::Value> {
+        let mut digests = serde_json::Map::new();
+        for (path, entry) in self.entries() {
+            let digest = match entry {
+                Entry::Folder => serde_json::Value::Null,
+                Entry::File(Content::File(file)) => content::file(file, cx).await?.into(),
+                Entry::File(Content::Bytes(bytes)) => format!("blake3:{}", blake3::hash(bytes).to_hex()).into(),
+            };
+            digests.insert(path.to_owned(), digest);
+        }
+        Ok(serde_json::Value::Object(digests))
     }
 
     /// Adds the folders that a path is in.

@@ -9,6 +9,7 @@ use super::disk_options::DiskOptions;
 use super::display::DisplayOptions;
 use super::firmware::FirmwareOptions;
 use super::hardware::Hardware;
+use super::identity;
 use super::launch;
 use super::media;
 use super::network::NetworkOptions;
@@ -33,6 +34,8 @@ pub struct QemuBuilder {
     pub floppy: FloppyOptions,
     pub ssh: SshOptions,
     pub temporary_key: TemporaryKeyOptions,
+    /// The option table as it was given.
+    pub given: Value,
     /// Whether a temporary key can reach the guest through what it is given.
     pub can_pass_key: bool,
 }
@@ -47,6 +50,7 @@ impl QemuBuilder {
 /// Decodes the option table of `rimg.qemu`.
 pub fn decode(value: Value) -> Result<Arc<dyn Builder>> {
     let can_pass_key = media::can_pass_key(&value);
+    let given = value.clone();
     let mut table = OptionTable::new("rimg.qemu", value)?;
     Ok(Arc::new(QemuBuilder {
         iso: table.take()?,
@@ -57,6 +61,7 @@ pub fn decode(value: Value) -> Result<Arc<dyn Builder>> {
         ssh: SshOptions::take(&mut table)?,
         temporary_key: table.take()?,
         can_pass_key,
+        given,
         options: Hardware {
             topology: table.take()?,
             disks: table.take()?,
@@ -170,6 +175,10 @@ impl Builder for QemuBuilder {
         }
         warnings.extend(connect::validate(self, cx)?);
         Ok(warnings)
+    }
+
+    async fn identity(&self, cx: &BuildCx) -> Result<Option<serde_json::Value>> {
+        identity::of(self, cx).await
     }
 
     async fn launch(&self, cx: &BuildCx, from: Option<&Checkpoint>) -> Result<Arc<dyn Machine>> {

@@ -72,6 +72,33 @@ fn plants(builder: &QemuBuilder) -> bool {
     !has_credentials(&builder.ssh) && !builder.installs() && has_communicator(builder)
 }
 
+/// Tells whether the machine is given a seed.
+pub fn has_seed(builder: &QemuBuilder) -> bool {
+    plants(builder) || builder.options.machine.has_seed()
+}
+
+/// Returns what a guest can tell of how it is logged in to: the user, whether commands have a terminal, and the key that
+/// it is given to let in, as far as that is not made anew each time.
+pub async fn identity(builder: &QemuBuilder, cx: &BuildCx) -> Result<serde_json::Value> {
+    if !has_communicator(builder) {
+        return Ok(serde_json::Value::Null);
+    }
+    let options = completed(builder);
+    if let Some(password) = &options.ssh_password {
+        cx.ui.secrets().add(password);
+    }
+    let passes_key = builder.can_pass_key && has_credentials(&builder.ssh);
+    let login = if passes_key { prepared(builder, cx).await? } else { None };
+    Ok(serde_json::json!({
+        "ssh_username": options.ssh_username,
+        "ssh_pty": options.ssh_pty,
+        "public_key": login.and_then(|login| login.public_key()),
+        "plants_key": plants(builder),
+        "temporary_key_pair_type": builder.temporary_key.temporary_key_pair_type,
+        "temporary_key_pair_bits": builder.temporary_key.temporary_key_pair_bits,
+    }))
+}
+
 /// Checks how a QEMU machine is to be logged in to; returns warnings.
 pub fn validate(builder: &QemuBuilder, cx: &BuildCx) -> Result<Vec<String>> {
     if !has_communicator(builder) {
@@ -173,7 +200,7 @@ pub async fn seed(
 ) -> Result<Option<Seed>> {
     let options = &builder.options.machine;
     let planting = plants(builder);
-    if !planting && !options.has_seed() {
+    if !has_seed(builder) {
         return Ok(None);
     }
     let Some(login) = login.filter(|_| !builder.installs()) else {

@@ -145,15 +145,19 @@ impl FirmwareOptions {
         dir: &Path,
         cx: &BuildCx,
     ) -> Result<Firmware> {
+        let firmware = self.choose(machine, inherited, dir, cx)?;
+        firmware.reset().await?;
+        Ok(firmware)
+    }
+
+    /// Finds the firmware of a machine whose folder is `dir`.
+    pub fn choose(&self, machine: &For<'_>, inherited: Option<&Path>, dir: &Path, cx: &BuildCx) -> Result<Firmware> {
         if !self.is_efi(machine) {
             let file = self.firmware.as_ref().map(|file| cx.settings.resolve(file));
             return Ok(file.map_or(Firmware::Own, |file| Firmware::File { file, flash: self.use_pflash }));
         }
         let Efi { code, code_format, vars } = self.find(machine, inherited, cx)?;
-        let firmware =
-            Firmware::Efi { code, code_format, template: vars, vars: dir.join(VARS), secure: self.efi_secure_boot };
-        firmware.reset().await?;
-        Ok(firmware)
+        Ok(Firmware::Efi { code, code_format, template: vars, vars: dir.join(VARS), secure: self.efi_secure_boot })
     }
 
     /// Returns the TPM's device, where there is one.
@@ -189,6 +193,21 @@ impl Firmware {
         match self {
             Firmware::Efi { vars, .. } => Some(vars),
             Firmware::Own | Firmware::File { .. } => None,
+        }
+    }
+
+    /// Returns the same by names that do not depend on the host, as files of `folder`.
+    pub fn within(&self, folder: &Path) -> Firmware {
+        match self.clone() {
+            Firmware::Own => Firmware::Own,
+            Firmware::File { flash, .. } => Firmware::File { file: folder.join("firmware"), flash },
+            Firmware::Efi { code_format, secure, .. } => Firmware::Efi {
+                code: folder.join("code"),
+                code_format,
+                template: folder.join("template"),
+                vars: folder.join(VARS),
+                secure,
+            },
         }
     }
 

@@ -19,6 +19,8 @@ const KEY_NAMES: [&str; 2] = ["SSHPublicKey", "EncodedSSHPublicKey"];
 
 /// The cloud-init seed's file.
 pub const SEED: &str = "seed.iso";
+/// The file of the CD that is made for the machine.
+pub const CD: &str = "cd.iso";
 
 /// One machine's media.
 pub struct Media {
@@ -63,7 +65,7 @@ pub async fn prepare(
         values = server.placeholders().clone();
     }
     if builder.cd.is_given() {
-        let path = dir.join("cd.iso");
+        let path = dir.join(CD);
         builder.cd.write(&path, &values, cx).await?;
         cdroms.push(path);
     }

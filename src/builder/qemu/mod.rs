@@ -15,6 +15,7 @@ mod emulator;
 mod firmware;
 mod firmware_files;
 mod hardware;
+mod identity;
 mod keyboard;
 mod launch;
 mod machine;
@@ -30,6 +31,7 @@ mod supervisor;
 pub mod tail;
 mod topology;
 mod tpm;
+mod version;
 
 pub use builder::{QemuBuilder, boot_options, decode, field_names};
 pub use firmware_files::code_for as efi_code_for;

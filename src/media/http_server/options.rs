@@ -8,7 +8,9 @@ use serde::Deserialize;
 use crate::engine::BuildCx;
 use crate::engine::placeholders::Placeholders;
 use crate::error::{Error, Kind, Result, io_error};
+use crate::host::blocking;
 use crate::media::inline::InlineFiles;
+use crate::media::medium::{Medium, Rule};
 
 /// What is served over HTTP to a machine that is being installed. Names are Packer's.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -42,6 +44,18 @@ impl HttpServerOptions {
     /// Returns the address to serve on.
     pub fn address(&self) -> IpAddr {
         self.http_bind_address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+
+    /// Returns the digests of the folder's files by their paths, those behind links as well.
+    pub async fn digests(&self, cx: &BuildCx) -> Result<serde_json::Value> {
+        let Some(directory) = &self.http_directory else { return Ok(serde_json::Value::Null) };
+        let (dir, pattern) = (cx.settings.script_dir.clone(), format!("{}/", directory.display()));
+        let medium = blocking::run(move |cancel| {
+            let mut medium = Medium::default();
+            medium.add_files("http_directory", &[pattern], Rule::Tree, &dir, cancel)?;
+            Ok(medium)
+        });
+        medium.await?.digests(cx).await
     }
 
     /// Checks that contents have no other placeholders than those of `values`, whose values may be empty yet.

@@ -15,14 +15,12 @@ pub struct Clock {
     is_behind: Mutex<bool>,
 }
 
-/// Sets the clock to `$1` seconds since 1970, or to `$2`, which are whole, where fractions are not understood. A password
-/// for sudo is on the standard input.
-const SCRIPT: &str = r#"
-set_clock() { "$@" date -u -s "@$now" || "$@" date -u -s "@$whole"; }
-if [ "$(id -u)" = 0 ]; then set_clock
-elif sudo -n true; then set_clock sudo -n
-else sudo -S -p '' true && set_clock sudo -n; fi >/dev/null 2>&1
-"#;
+/// Sets the clock to `now`, in seconds since 1970, or to `whole` ones, where fractions are not understood. A password for
+/// sudo is on the standard input.
+const SCRIPT: &str = r#"{
+if [ "$(id -u)" = 0 ]; then date -u -s "@$now" || date -u -s "@$whole"
+else sudo -n date -u -s "@$now" || sudo -S -p '' date -u -s "@$now"; fi
+} >/dev/null 2>&1"#;
 
 impl Clock {
     /// Makes one; `is_behind` says whether the guest has been away.

@@ -27,9 +27,6 @@ pub struct Digested {
     pub digest: String,
 }
 
-/// More images on top of each other are a circle.
-const DEEPEST: usize = 64;
-
 impl Reference {
     fn new(path: &Path) -> Result<Reference> {
         let fault = |e| io_error("read", path, e);
@@ -52,11 +49,8 @@ impl Reference {
         let mut found: Vec<Reference> = medium.map(Reference::new).transpose()?.into_iter().collect();
         let Some(source) = source.filter(|_| options.disks.use_backing_file.unwrap_or(true)) else { return Ok(found) };
         found.push(Reference::new(&source.path)?);
-        let mut below = source.info.backing_file.clone();
-        for _ in 0..DEEPEST {
-            let Some(path) = below else { break };
+        for path in qemu_img::below(&source.info).await? {
             found.push(Reference::new(&path)?);
-            below = qemu_img::info(&path, None).await?.backing_file;
         }
         Ok(found)
     }
