@@ -159,7 +159,7 @@ async fn an_installer_on_a_cd_installs_and_the_disk_is_booted_then() {
 const EFI_APPLICATION: &[u8] = include_bytes!("support/guests/efi.bin");
 
 /// A CD that starts an application in EFI.
-fn efi_cd(dir: &Path) -> PathBuf {
+pub fn efi_cd(dir: &Path) -> PathBuf {
     let tree = dir.join("efi-tree");
     std::fs::create_dir_all(&tree).expect("a folder");
     std::fs::write(dir.join("BOOTX64.EFI"), EFI_APPLICATION).expect("an application");

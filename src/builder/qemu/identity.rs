@@ -24,9 +24,21 @@ use crate::host::qemu_img;
 const FOLDER: &str = "/machine";
 /// Options that reach the guest as they are written.
 const TEXTS: [&str; 15] = [
-    "boot_command", "boot_steps", "boot_wait", "boot_key_interval", "boot_keygroup_interval", "keyboard_layout",
-    "http_content", "cd_content", "cd_label", "floppy_content", "floppy_label", "user_data", "meta_data",
-    "network_config", "skip_resize_disk",
+    "boot_command",
+    "boot_steps",
+    "boot_wait",
+    "boot_key_interval",
+    "boot_keygroup_interval",
+    "keyboard_layout",
+    "http_content",
+    "cd_content",
+    "cd_label",
+    "floppy_content",
+    "floppy_label",
+    "user_data",
+    "meta_data",
+    "network_config",
+    "skip_resize_disk",
 ];
 /// Flags of which the guest sees nothing.
 const UNSEEN: [&str; 5] = ["-name", "-display", "-vnc", "-chardev", "-mon"];

@@ -113,6 +113,9 @@ impl Machine for QemuMachine {
         if let (Some(login), Some(communicator)) = (&self.login, &communicator) {
             login.take_back(communicator.as_ref()).await;
         }
+        // A QEMU that is to end while its guest's memory is being stored may hang.
+        let saved = tokio::time::timeout(limit, self.shared.saving.clone().lock_owned()).await;
+        let _no_saving = saved.map_err(|_| self.still_running(command, limit))?;
         self.shared.going_off.store(true, Ordering::Release);
         let _progress = cx.ui.progress("shutting down", None, crate::ui::event::Unit::Spinner);
         let asked = async {

@@ -31,6 +31,8 @@ const LOOK: Duration = Duration::from_millis(150);
 const PICTURE_LIMIT: Duration = Duration::from_millis(600);
 /// How long a prompt of EFI's shell may stand until nobody is believed to go on.
 const SHELL_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a QEMU whose guest went off while it was being saved may take to end.
+const HANG_PATIENCE: Duration = Duration::from_secs(5);
 const PORT_ATTEMPTS: u32 = 8;
 /// Texts of firmware that has found nothing to boot: SeaBIOS's and EDK II's.
 const NOTHING_TO_BOOT: [&str; 2] = ["No bootable device", "No bootable option or device was found"];
@@ -327,6 +329,7 @@ async fn watch(shared: &Shared, emulator: &mut Emulator, mut events: broadcast::
     let mut heard = true;
     let mut prompted: Option<Instant> = None;
     let mut guest_went_off = false;
+    let mut went_off_amid_saving: Option<Instant> = None;
     loop {
         tokio::select! {
             biased;
@@ -334,6 +337,11 @@ async fn watch(shared: &Shared, emulator: &mut Emulator, mut events: broadcast::
             event = events.recv(), if heard => match event {
                 Ok(event) if event.name == "SHUTDOWN" => {
                     guest_went_off = event.data.get("guest").and_then(Value::as_bool).unwrap_or(false);
+                    if guest_went_off && shared.saving.try_lock().is_err() {
+                        // QEMU may hang at its end while the guest's memory is being stored; the guest has written what
+                        // it had to.
+                        went_off_amid_saving = Some(Instant::now());
+                    }
                 }
                 Ok(event) => {
                     if let Some(end) = judge(&event, &qmp).await {
@@ -359,6 +367,17 @@ async fn watch(shared: &Shared, emulator: &mut Emulator, mut events: broadcast::
                 return exited(shared, emulator, status, guest_went_off);
             }
             _ = look.tick() => {
+                if went_off_amid_saving.is_some_and(|since| since.elapsed() > HANG_PATIENCE) {
+                    emulator.end().await;
+                    return match shared.going_off.load(Ordering::Acquire) {
+                        true => End::Off,
+                        false => End::Dead {
+                            why: "the guest powered itself off while a checkpoint was being saved".into(),
+                            exited: true,
+                            accelerator: false,
+                        },
+                    };
+                }
                 if let Some(end) = read_console(shared) {
                     return end;
                 }

@@ -36,9 +36,9 @@ impl Incoming {
             }
         };
         let (loaded, taken) = tokio::join!(loads, takes);
-        // A damaged file is why QEMU does not take it.
+        // A file that is damaged, or gone, is why QEMU does not take it.
         match (loaded, taken) {
-            (Err(error), _) if error.kind() == Kind::Checksum => Err(error),
+            (Err(error), _) if error.kind() != Kind::Machine => Err(error),
             (_, Err(error)) | (Err(error), Ok(())) => Err(error),
             (Ok(()), Ok(())) => Ok(()),
         }

@@ -54,26 +54,35 @@ impl<T: Read> Read for Digesting<T> {
     }
 }
 
-/// Writes what comes to a new file, up to its end. Blocking.
+/// Writes what comes to a new file, up to its end. What comes is read to its end in any case, also when it cannot be written
+/// or nobody wants it any more: a QEMU whose background snapshot breaks off leaves pages of its guest locked, and hangs
+/// when its own main thread touches one (7.2). Blocking.
 pub fn store(mut from: impl Read, to: &Path, cancel: &Cancel) -> Result<Memory> {
     let fault = |e| io_error("write", to, e);
-    let file = Digesting::new(File::create_new(to).map_err(fault)?);
-    let mut encoder = zstd::Encoder::new(BufWriter::with_capacity(CHUNK, file), LEVEL).map_err(fault)?;
+    let mut writer = compressing(to).map_err(fault);
     let mut chunk = vec![0; CHUNK];
     let mut raw = 0;
     loop {
-        cancel.check()?;
         let read = match from.read(&mut chunk) {
             Ok(0) => break,
             Ok(read) => read,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(e) => return Err(Error::new(Kind::Machine, "cannot read the machine's memory").caused_by(e)),
         };
-        encoder.write_all(chunk.get(..read).unwrap_or_default()).map_err(fault)?;
         raw += read as u64;
+        writer = writer.and_then(|mut writer| {
+            cancel.check()?;
+            writer.write_all(chunk.get(..read).unwrap_or_default()).map_err(fault)?;
+            Ok(writer)
+        });
     }
-    let file = encoder.finish().map_err(fault)?.into_inner().map_err(|e| fault(e.into_error()))?;
+    let file = writer?.finish().map_err(fault)?.into_inner().map_err(|e| fault(e.into_error()))?;
     Ok(Memory { digest: file.digest(), size: file.size, raw })
+}
+
+/// Makes a file to compress into.
+fn compressing(to: &Path) -> std::io::Result<zstd::Encoder<'static, BufWriter<Digesting<File>>>> {
+    zstd::Encoder::new(BufWriter::with_capacity(CHUNK, Digesting::new(File::create(to)?)), LEVEL)
 }
 
 /// Reads a file into the machine, and tells whether it is what was stored: only then may the machine go on. Blocking.

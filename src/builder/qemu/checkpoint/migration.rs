@@ -108,10 +108,23 @@ pub async fn completed_soon(qmp: &Qmp) -> Result<()> {
     completed(qmp, LOOK).await
 }
 
+/// Waits for the end of a background snapshot that nobody wants any more; none is fine. It must not be broken off, for
+/// which see [`super::memory::store`].
+pub async fn run_out(qmp: &Qmp) -> Result<()> {
+    while goes_on(&progress(qmp).await?) {
+        tokio::time::sleep(LOOK_SELDOM).await;
+    }
+    Ok(())
+}
+
+fn goes_on(progress: &Progress) -> bool {
+    matches!(progress.status.as_str(), "setup" | "active" | "cancelling" | "device" | "wait-unplug")
+}
+
 /// Ends a migration that goes on, and waits until it has ended; none is fine.
 pub async fn cancel(qmp: &Qmp) -> Result<()> {
     qmp.execute("migrate_cancel", Value::Null).await?;
-    while matches!(progress(qmp).await?.status.as_str(), "setup" | "active" | "cancelling" | "device" | "wait-unplug") {
+    while goes_on(&progress(qmp).await?) {
         tokio::time::sleep(LOOK).await;
     }
     Ok(())

@@ -166,7 +166,10 @@ impl Save {
         let stored = tokio::select! {
             biased;
             () = cancel.cancelled() => {
-                migration::cancel(qmp).await?;
+                match background {
+                    true => migration::run_out(qmp).await?,
+                    false => migration::cancel(qmp).await?,
+                }
                 Err(Error::new(Kind::Cancelled, "saving the checkpoint was cancelled"))
             }
             stored = self.store(qmp, stream, background, &mut pause) => stored,
@@ -195,7 +198,7 @@ impl Save {
                 // It has not run since: this is still the instant.
                 Err(error) => self.stands_still(&error),
             }
-            migration::cancel(qmp).await?;
+            migration::run_out(qmp).await?;
             let _ = stored(stream).await;
             stream = self.stream(qmp).await?;
         }
