@@ -1,6 +1,6 @@
 //! A guest's clock after it has gone on from a checkpoint: it stands where it stood then.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Mutex;
 
@@ -9,18 +9,31 @@ use crate::engine::{BuildCx, Command, Communicator, OutputSink};
 
 /// A guest that does not answer must not hold up what is to be done on it.
 const LIMIT: Duration = Duration::from_secs(10);
+/// A guest that took longer to begin than this is told the time again, when it has warmed up.
+const LATE: Duration = Duration::from_millis(300);
 
 /// Sets the guest's clock once, at the first connection.
 pub struct Clock {
     is_behind: Mutex<bool>,
 }
 
-/// Sets the clock to `now`, in seconds since 1970, or to `whole` ones, where fractions are not understood. A password for
-/// sudo is on the standard input.
-const SCRIPT: &str = r#"{
-if [ "$(id -u)" = 0 ]; then date -u -s "@$now" || date -u -s "@$whole"
-else sudo -n date -u -s "@$now" || sudo -S -p '' date -u -s "@$now"; fi
-} >/dev/null 2>&1"#;
+/// Sets the clock to `now`, in hundredths of seconds since 1970, and what has passed since it began: a guest that has just
+/// gone on is slow. A password for sudo is on the standard input. It says at once that it has begun, and the guest's time
+/// when it could not set it.
+const SCRIPT: &str = r#"
+uptime='read up rest </proc/uptime && up=$(( ${up%.*} * 100 + 1${up#*.} - 100 )) || up=0'
+set_clock="$uptime"'; t=$(( now + up - began ))
+date -u -s "@$(( t / 100 )).$(( t / 10 % 10 ))$(( t % 10 ))" || date -u -s "@$(( t / 100 ))"'
+echo
+{
+eval "$uptime"; began=$up
+if [ "$(id -u)" = 0 ]; then eval "$set_clock"
+else
+  set_clock="now=$now; began=$began; $set_clock"
+  sudo -n sh -c "$set_clock" || sudo -S -p '' sh -c "$set_clock"
+fi
+} >/dev/null 2>&1 || { date +%s; exit 1; }
+"#;
 
 impl Clock {
     /// Makes one; `is_behind` says whether the guest has been away.
@@ -34,24 +47,62 @@ impl Clock {
         if !std::mem::replace(&mut *is_behind, false) {
             return;
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let script = format!("now={}.{:03}; whole={}; {SCRIPT}", now.as_secs(), now.subsec_millis(), now.as_secs());
-        let mut command = Command::argv(["sh", "-c", &script]);
-        command.stdin = Some(login.password().map(|password| format!("{password}\n")).unwrap_or_default().into());
-        let set = tokio::time::timeout(LIMIT, communicator.exec(&command, &mut Nowhere)).await;
-        tracing::debug!(?set, "the guest's clock");
-        if !matches!(&set, Ok(Ok(status)) if status.code() == 0) {
-            cx.ui.warn(
-                "the guest's clock is behind since it went on from a checkpoint, and could not be set: the user that \
-                 rimg logs in as is not root, and may not use sudo without a password",
-            );
+        let Attempt { is_set, delay, guest } = attempt(communicator, login).await;
+        tracing::debug!(is_set, ?delay, "the guest's clock");
+        if is_set && delay > LATE {
+            attempt(communicator, login).await;
+        } else if !is_set {
+            let behind =
+                guest.map_or_else(String::new, |guest| format!(" by {} s", now().as_secs().saturating_sub(guest)));
+            cx.ui.warn(format!(
+                "the guest's clock is behind{behind}, since it goes on from a checkpoint, and cannot be set: {} is neither \
+                 root nor may it use sudo; what helps is one of the two, or a time service in the guest",
+                login.user()
+            ));
         }
     }
 }
 
-struct Nowhere;
+/// How it went.
+struct Attempt {
+    is_set: bool,
+    /// How long the guest took to begin.
+    delay: Duration,
+    /// The guest's time, in seconds since 1970, where it said it.
+    guest: Option<u64>,
+}
 
-impl OutputSink for Nowhere {
-    fn stdout(&mut self, _: &[u8]) {}
+async fn attempt(communicator: &dyn Communicator, login: &Login) -> Attempt {
+    let began = Instant::now();
+    let script = format!("now={}\n{SCRIPT}", now().as_millis() / 10);
+    let mut command = Command::argv(["sh", "-c", &script]);
+    command.stdin = Some(login.password().map(|password| format!("{password}\n")).unwrap_or_default().into());
+    let mut heard = Heard::default();
+    let ended = tokio::time::timeout(LIMIT, communicator.exec(&command, &mut heard)).await;
+    Attempt {
+        is_set: matches!(&ended, Ok(Ok(status)) if status.code() == 0),
+        delay: heard.first.map_or(LIMIT, |first| first.duration_since(began)),
+        guest: String::from_utf8_lossy(&heard.bytes).trim().parse().ok(),
+    }
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Notes when it first heard something.
+#[derive(Default)]
+struct Heard {
+    first: Option<Instant>,
+    bytes: Vec<u8>,
+}
+
+impl OutputSink for Heard {
+    fn stdout(&mut self, bytes: &[u8]) {
+        self.first.get_or_insert_with(Instant::now);
+        let room = 64_usize.saturating_sub(self.bytes.len());
+        self.bytes.extend(bytes.iter().take(room));
+    }
+
     fn stderr(&mut self, _: &[u8]) {}
 }
