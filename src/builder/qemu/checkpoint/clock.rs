@@ -1,4 +1,5 @@
-//! A guest's clock after it has gone on from a checkpoint: it stands where it stood then.
+//! A guest's clock after it has gone on from a checkpoint: it stands where it stood then. And its random numbers, which
+//! would be those of every other machine that goes on from there.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -18,18 +19,24 @@ pub struct Clock {
 }
 
 /// Sets the clock to `now`, in hundredths of seconds since 1970, and what has passed since it began: a guest that has just
-/// gone on is slow. A password for sudo is on the standard input. It says at once that it has begun, and the guest's time
+/// gone on is slow. Where the kernel does not hear of a new generation id, it is made to draw new random numbers
+/// (RNDRESEEDCRNG) in the same turn. A password for sudo is on the standard input. It says at once that it has begun, and the guest's time
 /// when it could not set it.
 const SCRIPT: &str = r#"
 uptime='read up rest </proc/uptime && up=$(( ${up%.*} * 100 + 1${up#*.} - 100 )) || up=0'
-set_clock="$uptime"'; t=$(( now + up - began ))
+reseed='[ -e /sys/bus/acpi/drivers/vmgenid ] || {
+  echo "$seed" >/dev/urandom
+  perl -e "open(F, q(>), q(/dev/random)) && ioctl(F, 0x5207, 0)" ||
+    python3 -c "import fcntl; fcntl.ioctl(open(\"/dev/random\", \"w\"), 0x5207)"
+}'
+set_clock="$reseed; $uptime"'; t=$(( now + up - began ))
 date -u -s "@$(( t / 100 )).$(( t / 10 % 10 ))$(( t % 10 ))" || date -u -s "@$(( t / 100 ))"'
 echo
 {
 eval "$uptime"; began=$up
 if [ "$(id -u)" = 0 ]; then eval "$set_clock"
 else
-  set_clock="now=$now; began=$began; $set_clock"
+  set_clock="now=$now; began=$began; seed=$seed; $set_clock"
   sudo -n sh -c "$set_clock" || sudo -S -p '' sh -c "$set_clock"
 fi
 } >/dev/null 2>&1 || { date +%s; exit 1; }
@@ -74,7 +81,8 @@ struct Attempt {
 
 async fn attempt(communicator: &dyn Communicator, login: &Login) -> Attempt {
     let began = Instant::now();
-    let script = format!("now={}\n{SCRIPT}", now().as_millis() / 10);
+    let seed = uuid::Uuid::new_v4().simple();
+    let script = format!("now={}; seed={seed}\n{SCRIPT}", now().as_millis() / 10);
     let mut command = Command::argv(["sh", "-c", &script]);
     command.stdin = Some(login.password().map(|password| format!("{password}\n")).unwrap_or_default().into());
     let mut heard = Heard::default();
