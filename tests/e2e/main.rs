@@ -10,6 +10,7 @@
 )]
 
 mod artifact;
+mod cache;
 mod cli;
 mod cloud_init;
 mod communicator;
