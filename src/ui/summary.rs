@@ -178,6 +178,16 @@ impl<O: Write + Send, E: Write + Send> Summary<O, E> {
         lines.push(self.style.bold(title));
     }
 
+    /// Returns what replay was good for; nothing where nothing was replayed.
+    fn replayed(&self) -> Option<String> {
+        let (replayed, performed, saved) = self.replay;
+        let operations = if replayed == 1 { "operation" } else { "operations" };
+        (replayed > 0).then(|| {
+            let saved = units::seconds(saved);
+            format!("{replayed} {operations} replayed, {performed} run, {saved} saved.")
+        })
+    }
+
     /// Returns the sentence that says it all.
     fn verdict(&self) -> Option<String> {
         let (ok, seconds) = self.finished?;
@@ -279,6 +289,7 @@ impl<O: Write + Send, E: Write + Send> Renderer for Summary<O, E> {
             self.times_text(&mut lines);
             lines.push(String::new());
         }
+        let replayed = self.replayed();
         let verdict = self.verdict().filter(|_| self.mode != "inspect");
         let mut errors = Vec::new();
         for (build, error) in &self.errors {
@@ -297,7 +308,8 @@ impl<O: Write + Send, E: Write + Send> Renderer for Summary<O, E> {
         }
         write_lines(&mut self.err, &errors);
         if let (Some(out), Some(verdict)) = (&mut self.out, verdict) {
-            write_lines(out, &[verdict]);
+            let lines: Vec<String> = replayed.into_iter().chain([verdict]).collect();
+            write_lines(out, &lines);
         }
     }
 }
@@ -328,6 +340,7 @@ Steps
 Slowest operations
      1.5 s  web  run apt-get update
 
+3 operations replayed, 2 run, 41.5 s saved.
 1 of 2 builds failed after 15.0 s, 1 warning.
 ";
         assert_eq!(out.text(), expected);
