@@ -181,6 +181,10 @@ impl Builder for QemuBuilder {
         identity::of(self, cx).await
     }
 
+    fn ending(&self, cx: &BuildCx) -> serde_json::Value {
+        identity::ending(self, cx)
+    }
+
     async fn launch(&self, cx: &BuildCx, from: Option<&Checkpoint>) -> Result<Arc<dyn Machine>> {
         let begun = match from {
             None => launch::afresh(self, cx).await?,

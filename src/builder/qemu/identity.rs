@@ -40,6 +40,16 @@ const TEXTS: [&str; 15] = [
     "network_config",
     "skip_resize_disk",
 ];
+/// Options that only the shutdown and the image depend on.
+const ENDING: [&str; 7] = [
+    "shutdown_command",
+    "disable_shutdown",
+    "format",
+    "disk_compression",
+    "skip_compaction",
+    "efi_drop_efivars",
+    "qemu_img_args",
+];
 /// Flags of which the guest sees nothing.
 const UNSEEN: [&str; 5] = ["-name", "-display", "-vnc", "-chardev", "-mon"];
 
@@ -75,6 +85,15 @@ pub async fn of(builder: &QemuBuilder, cx: &BuildCx) -> Result<Option<Json>> {
         "name": names_machine(&builder.given).then(|| options.machine.vm_name(cx)),
         "login": connect::identity(builder, cx).await?,
     })))
+}
+
+/// Returns what the machine's shutdown and its image depend on besides its history.
+pub fn ending(builder: &QemuBuilder, cx: &BuildCx) -> Json {
+    let Value::Map(entries) = &builder.given else { return Json::Null };
+    let wanted = entries.iter().filter(|(name, _)| ENDING.contains(&name.as_str()));
+    let mut ending: Map<String, Json> = wanted.map(|(name, value)| (name.clone(), value.into())).collect();
+    ending.insert("name".into(), json!(builder.options.machine.vm_name(cx)));
+    Json::Object(ending)
 }
 
 /// Returns the options that are texts, or tables of them; none where there is a function among them.
