@@ -2,5 +2,6 @@
 
 #![expect(dead_code, reason = "the tests of replay come with the door")]
 
+mod cache;
 mod deterministic;
 mod world;
