@@ -1,5 +1,6 @@
-//! The cache of records, checkpoints and kept files: killed writers, runs beside prunes, damage, a full disk.
+//! The cache of records, checkpoints and kept files: killed writers, runs beside prunes, damage, a full disk, real runs.
 
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use rimg::error::{Kind, Result};
 use rimg::host::blocking::Cancel;
 use serde_json::Value;
 
+use crate::support::image::guest;
 use crate::support::library::skip;
 use crate::support::rimg::{Run, Sandbox};
 
@@ -361,4 +363,71 @@ fn a_full_disk_leaves_a_cache_that_can_be_used() {
     command.env("RIMG_TEST_HELPER", "fill").env("RIMG_TEST_CACHE", sandbox.join("small/cache"));
     command.env("RIMG_CACHE_DIR", sandbox.join("small/cache"));
     Run::of(&mut command).expect_code(0);
+}
+
+/// Changes some bytes in the middle of a file where it is, as a machine that is started from it would.
+fn change_in_place(path: &Path) {
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.write_all_at(&[0xa5; 4096], file.metadata().unwrap().len() / 2).unwrap();
+}
+
+#[test]
+fn real_runs_fill_it_use_it_and_notice_what_was_changed() {
+    let Some(image) = guest() else { return };
+    let sandbox = Sandbox::new();
+    let source = |end: &str| {
+        format!(
+            "local rimg = require 'rimg'\nlocal vm = rimg.qemu {{ source_image = '{}', ssh_username = 'vagrant', \
+             ssh_password = 'vagrant', memory = '512M', shutdown_command = 'sudo systemctl poweroff' }}\n\
+             vm:run 'echo hello >~/file'\n{end}\n",
+            image.display()
+        )
+    };
+    let build = source("vm:finish { output_directory = 'out' }");
+    let counts = |run: &Run| {
+        let last = run.events().pop().unwrap();
+        (last["replayed"].as_u64().unwrap(), last["performed"].as_u64().unwrap())
+    };
+    let first = sandbox.run(&build, &["--json"]).expect_code(0);
+    assert_eq!(counts(&first).0, 0);
+    let shown = json(&sandbox.rimg(["cache", "ls", "--json"]).expect_code(0));
+    assert!(!shown["checkpoints"].as_array().unwrap().is_empty(), "{shown}");
+    assert_eq!(shown["records"].as_array().unwrap().len(), 1, "{shown}");
+    let script = sandbox.join("build.lua").canonicalize().unwrap();
+    assert_eq!(shown["records"][0]["script"], script.display().to_string());
+    assert!(shown["files"]["count"].as_u64().unwrap() >= 1, "{shown}");
+
+    let output = sandbox.join("out").join(names(&sandbox.join("out")).pop().unwrap());
+    let size = std::fs::metadata(&output).unwrap().len();
+    assert_eq!(counts(&sandbox.run(&build, &["--json"]).expect_code(0)).1, 0, "all is replayed");
+    std::fs::remove_dir_all(sandbox.join("out")).unwrap();
+    assert_eq!(counts(&sandbox.run(&build, &["--json"]).expect_code(0)).1, 0, "all is replayed");
+    let check = |path: &Path| Command::new("qemu-img").arg("compare").arg(path).arg(path).output().unwrap();
+    assert!(check(&output).status.success() && std::fs::metadata(&output).unwrap().len() == size);
+
+    // A hard link shares its content with the cache, which must not give back what the user made of it.
+    let shared = std::fs::metadata(&output).unwrap().nlink() > 1;
+    let before = std::fs::read(&output).unwrap();
+    change_in_place(&output);
+    let refused = sandbox.run(&build, &["--json"]);
+    assert_ne!(refused.code, Some(0), "an output that is another is not replaced without --force");
+    let forced = sandbox.run(&build, &["--json", "--force"]).expect_code(0);
+    assert_eq!(counts(&forced).1 > 0, shared, "a copy is given back, a link is made again");
+    let after = std::fs::read(&output).unwrap();
+    let middle = before.len() / 2;
+    assert!(
+        after[middle.min(after.len() - 1)..].iter().take(4096).any(|byte| *byte != 0xa5),
+        "what was changed is back"
+    );
+
+    // A run that works with a checkpoint keeps it, whatever is cleared.
+    let mut live = sandbox.start(&source("vm:run 'echo new'\nprint 'READY'\nrimg.sleep '60s'"), &[]);
+    live.wait_for("READY", Duration::from_secs(120));
+    let text = sandbox.rimg(["cache", "clear"]).expect_code(0).stdout;
+    assert!(text.contains("In use, left:") && text.contains("checkpoint after"), "{text}");
+    live.interrupt();
+    live.end(Duration::from_secs(15)).expect_code(130);
+    sandbox.rimg(["cache", "clear"]).expect_code(0);
+    let left = json(&sandbox.rimg(["cache", "ls", "--json"]).expect_code(0));
+    assert_eq!(left["total"], 0, "{left}");
 }
