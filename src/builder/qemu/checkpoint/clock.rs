@@ -6,12 +6,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Mutex;
 
 use crate::builder::qemu::connect::Login;
-use crate::engine::{BuildCx, Command, Communicator, OutputSink};
+use crate::engine::{BuildCx, Command, Communicator, OutputSink, quote};
 
 /// A guest that does not answer must not hold up what is to be done on it.
 const LIMIT: Duration = Duration::from_secs(10);
 /// A guest that took longer to begin than this is told the time again, when it has warmed up.
-const LATE: Duration = Duration::from_millis(300);
+const LATE: Duration = Duration::from_millis(700);
 
 /// Sets the guest's clock once, at the first connection.
 pub struct Clock {
@@ -34,10 +34,10 @@ date -u -s "@$(( t / 100 )).$(( t / 10 % 10 ))$(( t % 10 ))" || date -u -s "@$((
 echo
 {
 eval "$uptime"; began=$up
-if [ "$(id -u)" = 0 ]; then eval "$set_clock"
+if [ "$user" = root ]; then eval "$set_clock"
 else
   set_clock="now=$now; began=$began; seed=$seed; $set_clock"
-  sudo -n sh -c "$set_clock" || sudo -S -p '' sh -c "$set_clock"
+  sudo -n sh -c "$set_clock" || sudo -S -p '' sh -c "$set_clock" || eval "$set_clock"
 fi
 } >/dev/null 2>&1 || { date +%s; exit 1; }
 "#;
@@ -82,7 +82,8 @@ struct Attempt {
 async fn attempt(communicator: &dyn Communicator, login: &Login) -> Attempt {
     let began = Instant::now();
     let seed = uuid::Uuid::new_v4().simple();
-    let script = format!("now={}; seed={seed}\n{SCRIPT}", now().as_millis() / 10);
+    let user = quote::word(login.user());
+    let script = format!("now={}; seed={seed}; user={user}\n{SCRIPT}", now().as_millis() / 10);
     let mut command = Command::argv(["sh", "-c", &script]);
     command.stdin = Some(login.password().map(|password| format!("{password}\n")).unwrap_or_default().into());
     let mut heard = Heard::default();
