@@ -1,7 +1,8 @@
 //! The records on disk: one file each, in a folder named after the record that it comes after.
 //!
 //! `records/<after>/<key>.<owner>.<id>.json`, key and owner by their first characters. A file appears whole, by rename, and
-//! is never changed; its time of modification is the time of its last use. One that cannot be read counts as not there.
+//! is never changed; its time of modification is the time of its last use. Its second line is a digest of the first: one
+//! that is not as it was written counts as not there.
 
 use std::path::{Path, PathBuf};
 
@@ -93,7 +94,8 @@ impl Records {
         dirs::private(&folder)?;
         let owner = Owner { script: record.script.clone(), build: record.build.clone() };
         let path = folder.join(format!("{}.{}.{}.json", short(&record.key), owner.short(), record.id));
-        let text = serde_json::to_vec(record).context(Kind::Internal, "cannot write a record down")?;
+        let mut text = serde_json::to_vec(record).context(Kind::Internal, "cannot write a record down")?;
+        text.extend_from_slice(format!("\n{}", seal(&text)).as_bytes());
         // Not synced: a record that a power failure tears is one that is not there.
         let beside = path.with_extension("partial");
         std::fs::write(&beside, text).map_err(|e| io_error("write", &beside, e))?;
@@ -131,7 +133,8 @@ impl Records {
         if !name.ends_with(".json") {
             return None;
         }
-        let record = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        let record = whole(&bytes).and_then(|text| serde_json::from_slice::<Record>(text).ok());
         let fits = record.as_ref().is_some_and(|record| record.after == after);
         if !fits {
             tracing::warn!(path = %path.display(), "a record is damaged; dropped");
@@ -139,6 +142,19 @@ impl Records {
         }
         record.filter(|_| fits)
     }
+}
+
+/// Returns what a record's second line is: a single bit that is another would be a wrong result in some later run.
+fn seal(text: &[u8]) -> String {
+    let hash = blake3::hash(text).to_hex();
+    hash.get(..32).unwrap_or(&hash).to_owned()
+}
+
+/// Returns the JSON of a record that is as it was written.
+pub(super) fn whole(bytes: &[u8]) -> Option<&[u8]> {
+    let end = bytes.iter().rposition(|byte| *byte == b'\n')?;
+    let (text, mark) = bytes.split_at_checked(end)?;
+    (mark.strip_prefix(b"\n")? == seal(text).as_bytes()).then_some(text)
 }
 
 fn drop_damaged(path: &Path) {
@@ -192,7 +208,10 @@ mod tests {
         assert!(records.goes_on(ROOT) && !records.goes_on("a"));
         let path =
             dir.path().join("records/root").join(records.names(ROOT).iter().find(|n| n.contains(".b.")).unwrap());
-        std::fs::write(&path, "{").unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let result = bytes.windows(3).rposition(|part| part == b"\"b\"").unwrap();
+        bytes[result + 1] = b'x';
+        std::fs::write(&path, bytes).unwrap();
         assert_eq!(ids(records.find(ROOT, &key, &me)), ["a", "c"]);
         assert!(!path.exists());
     }

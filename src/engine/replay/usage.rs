@@ -266,5 +266,5 @@ pub(super) fn since(time: Option<SystemTime>) -> u64 {
 }
 
 fn read(path: &Path) -> Option<Brief> {
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    serde_json::from_slice(super::records::whole(&std::fs::read(path).ok()?)?).ok()
 }
