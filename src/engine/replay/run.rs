@@ -99,7 +99,8 @@ impl Replay {
         let text = serde_json::to_string(&outcome).unwrap_or_default();
         // In JSON a secret may be spelt otherwise than it is.
         let plain = serde_json::to_value(&outcome).map(|value| texts(&value)).unwrap_or_default();
-        match cx.ui.secrets().occurs_in(text.as_bytes()) || cx.ui.secrets().occurs_in(plain.as_bytes()) {
+        let hidden = [text.as_bytes(), plain.as_bytes()].iter().any(|text| cx.ui.secrets().occurs_in(text));
+        match hidden || decoded(&outcome).iter().any(|content| cx.ui.secrets().occurs_in(content)) {
             true => seal::seal(&self.key, text.as_bytes()).map(Outcome::Sealed),
             false => Ok(outcome),
         }
@@ -173,6 +174,14 @@ impl Replay {
     pub fn volatile(&self) -> Vec<Volatile> {
         lock(&self.volatile).clone()
     }
+}
+
+/// Returns what the texts of an outcome stand for where they are base64, as content of files is.
+fn decoded(outcome: &Outcome) -> Vec<Vec<u8>> {
+    use base64::Engine;
+    let texts = serde_json::to_value(outcome).map(|value| texts(&value)).unwrap_or_default();
+    let decode = |text: &str| base64::engine::general_purpose::STANDARD.decode(text).ok();
+    texts.lines().filter_map(decode).collect()
 }
 
 /// Returns all texts of a value, one after the other.
