@@ -15,6 +15,9 @@ use crate::error::{Error, Kind, Result};
 use crate::host::blocking;
 use crate::ui::units;
 
+/// How long the end of a build waits for a checkpoint that is being written.
+const LAST_WRITING: std::time::Duration = std::time::Duration::from_secs(3);
+
 impl Session {
     /// `vm:checkpoint`: keeps the machine as it is now, so that a later run goes on from here at most.
     pub async fn checkpoint(self: &Arc<Self>, name: &str) -> Result<()> {
@@ -126,6 +129,8 @@ impl Session {
         });
         let abort = task.abort_handle();
         self.cx.resources.enter("checkpoint", step.record.id.clone(), move || async move {
+            // A build that fails soon after it goes on from it the next time.
+            let _ = tokio::time::timeout(LAST_WRITING, written.cancelled()).await;
             abort.abort();
             written.cancelled().await;
             Ok(())
