@@ -10,6 +10,7 @@ use super::attempt::{self, context};
 use super::place::{Placement, Stage};
 use super::write::{absolute, check_path, ownership};
 use crate::communicator::tree;
+use crate::engine::operation::digest;
 use crate::engine::options::FileMode;
 use crate::engine::replay::content;
 use crate::engine::{BuildCx, Communicator, FileMeta, Operation, OperationOptions, Session, Source};
@@ -48,7 +49,13 @@ struct Job {
     options: UploadOptions,
     /// The digest of what is asked to be sent, where operations are known by it.
     content: Option<String>,
+    /// The content of a small file, read once: what is sent is what was asked for, also when it is sent again after the
+    /// script has changed the file.
+    held: Option<Vec<u8>>,
 }
+
+/// How large a file may be that is held, in bytes.
+const HELD: u64 = 1 << 20;
 
 /// Uploads several files and folders into one folder, each under its own name, and returns the bytes sent.
 pub async fn upload_all(session: &Arc<Session>, sources: &[String], dst: &str, options: &UploadOptions) -> Result<u64> {
@@ -116,6 +123,7 @@ async fn plan(
     let found = source(session, src, options).await?;
     let is_tree = found.as_ref().is_some_and(std::fs::Metadata::is_dir);
     let keyed = keyed && found.is_some();
+    let is_small = found.as_ref().is_some_and(|meta| meta.is_file() && meta.len() <= HELD);
     let source_mode = found.map_or(0, |meta| meta.permissions().mode() & 0o7777);
     if is_tree && options.mode.is_some() {
         return Err(Error::new(Kind::Option, "vm:upload: option `mode`: a folder's files keep their own modes")
@@ -126,8 +134,13 @@ async fn plan(
     // What further attempts go on with.
     let (transfer, stage) = (uuid::Uuid::new_v4().as_u64_pair().0, Stage::new());
     let (src, options) = (src.to_owned(), options.clone());
-    let mut job = Job { src, local, is_tree, target, mode: source_mode, transfer, stage, options, content: None };
-    if keyed {
+    let mut job =
+        Job { src, local, is_tree, target, mode: source_mode, transfer, stage, options, content: None, held: None };
+    if keyed && is_small {
+        let bytes = tokio::fs::read(&job.local).await.map_err(|e| io_error("upload", &job.local, e))?;
+        job.content = Some(digest(&bytes));
+        job.held = Some(bytes);
+    } else if keyed {
         job.content = Some(job.digest(session).await?);
     }
     // What is sent and where it goes; where it comes from changes nothing.
@@ -135,6 +148,7 @@ async fn plan(
         "target": job.target,
         "tree": is_tree,
         "content": job.content,
+        "mode": job.held.as_ref().filter(|_| job.options.mode.is_none()).map(|_| job.mode),
         "options": job.options,
     });
     let operation = Operation::new("upload", format!("{} -> {}", job.src, job.target), request).limits_itself();
@@ -144,7 +158,10 @@ async fn plan(
 impl Job {
     async fn attempt(&self, session: &Session) -> Result<u64> {
         let cx = context(session);
-        let total = size(&cx, &self.src, &self.local, self.is_tree).await?;
+        let total = match &self.held {
+            Some(bytes) => bytes.len() as u64,
+            None => size(&cx, &self.src, &self.local, self.is_tree).await?,
+        };
         let sent = attempt::reconnecting(session, |communicator| {
             let cx = &cx;
             async move {
@@ -158,7 +175,7 @@ impl Job {
             _ => e,
         })?;
         // Else the machine would have something else than its operation says, for every replay.
-        if let Some(asked) = &self.content
+        if let Some(asked) = self.content.as_ref().filter(|_| self.held.is_none())
             && self.digest(session).await? != *asked
         {
             return Err(Error::new(Kind::Io, format!("{} changed while it was read", self.local.display()))
@@ -178,8 +195,13 @@ impl Job {
 
 async fn send(session: &Session, communicator: &dyn Communicator, job: &Job, counter: &Counter) -> Result<u64> {
     let options = &job.options;
-    let source = if job.is_tree { Source::Tree(&job.local) } else { Source::File(&job.local) };
-    let meta = FileMeta { mode: options.mode.map(|m| m.0), transfer: Some(job.transfer) };
+    let mode = options.mode.map(|m| m.0);
+    let (source, mode) = match &job.held {
+        Some(bytes) => (Source::Bytes(bytes), mode.or(Some(job.mode))),
+        None if job.is_tree => (Source::Tree(&job.local), mode),
+        None => (Source::File(&job.local), mode),
+    };
+    let meta = FileMeta { mode, transfer: Some(job.transfer) };
     let owner = ownership("vm:upload", options.owner.as_deref(), options.group.as_deref())?;
     if !options.sudo && owner.is_none() {
         return attempt::limited(
