@@ -285,9 +285,10 @@ function flow.fork(machine, variants)
     names[#names + 1] = name
   end
   table.sort(names)
-  local machines, results = native.fork_machine(machine, names), {}
+  native.before_fork(machine, names)
+  local results = {}
   flow.parallel(names, function(name)
-    results[name] = flow.step(name, variants[name], machines[name])
+    results[name] = flow.step(name, variants[name], native.fork_machine(machine, name))
   end)
   return results
 end

@@ -283,7 +283,7 @@ impl Session {
             return Err(Error::new(Kind::Unsupported, message)
                 .hint("make each of them from its beginning, in a build of its own"));
         };
-        let history = Arc::new(history.fork(name));
+        let history = Arc::new(history.fork(name, &cx.lane));
         Ok(Arc::new(Session::of(name.to_owned(), Some(builder.clone()), Some(history), cx.clone())))
     }
 }

@@ -54,7 +54,8 @@ fn native(lua: &Lua) -> mlua::Result<Table> {
             Ok(())
         })?,
     )?;
-    native.set("fork_machine", lua.create_async_function(api::machine::fork)?)?;
+    native.set("before_fork", lua.create_async_function(api::machine::before_fork)?)?;
+    native.set("fork_machine", lua.create_function(api::machine::fork)?)?;
     native.set("boot_artifact", lua.create_async_function(api::artifact::boot)?)?;
     api::flow::native(lua, &native)?;
     Ok(native)

@@ -96,13 +96,14 @@ impl History {
         }
     }
 
-    /// Returns the history of another machine that goes on from here as a branch of that name.
-    pub fn fork(&self, name: &str) -> History {
+    /// Returns the history of another machine that goes on from here as a branch of that name, in that lane.
+    pub fn fork(&self, name: &str, lane: &Lane) -> History {
         let fork = History::new(self.run.clone(), self.owner.clone(), self.builder, true);
         {
             let (mut ours, mut theirs) = (self.lock(), fork.lock());
             let here = ours.lanes.at(&Lane::default());
             theirs.lanes = Lanes::new(Position { key: here.key.branch(&format!("fork {name}")), id: here.id });
+            theirs.base = Some(lane.clone());
             theirs.steps.clone_from(&ours.steps);
             theirs.stopped.clone_from(&ours.stopped);
             theirs.held.clone_from(&ours.held);

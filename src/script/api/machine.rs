@@ -291,20 +291,20 @@ fn files<M: UserDataMethods<MachineHandle>>(methods: &mut M) {
     );
 }
 
-/// Makes the machines that go on from here side by side; the native half of `vm:fork`.
-pub async fn fork(
-    lua: Lua,
+/// Sees that others can go on from here: what comes before the branches of `vm:fork`.
+pub async fn before_fork(
+    _: Lua,
     (machine, names): (mlua::UserDataRef<MachineHandle>, Vec<String>),
-) -> mlua::Result<mlua::Table> {
-    let (session, origin) = (machine.session.clone(), machine.origin.clone());
+) -> mlua::Result<()> {
+    let session = machine.session.clone();
     drop(machine);
-    session.checkpoint_for_forks(&names).await.into_lua_result()?;
-    let (cx, machines) = (state::of(&lua)?.current(), lua.create_table()?);
-    for name in names {
-        let forked = session.fork(&name, &cx).into_lua_result()?;
-        machines.set(name, MachineHandle::new(forked, origin.clone()))?;
-    }
-    Ok(machines)
+    session.checkpoint_for_forks(&names).await.into_lua_result()
+}
+
+/// Makes one of the machines that go on from here side by side, in the branch that it is for.
+pub fn fork(lua: &Lua, (machine, name): (mlua::UserDataRef<MachineHandle>, String)) -> mlua::Result<mlua::AnyUserData> {
+    let forked = machine.session.fork(&name, &state::of(lua)?.current()).into_lua_result()?;
+    lua.create_userdata(MachineHandle::new(forked, machine.origin.clone()))
 }
 
 fn power<M: UserDataMethods<MachineHandle>>(methods: &mut M) {
