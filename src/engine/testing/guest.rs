@@ -114,7 +114,8 @@ struct Shell {
     gone: watch::Sender<bool>,
 }
 
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+/// Names the path as it was asked for: where the machine's disk is on this host is nothing that it knows.
+fn io(path: &str) -> impl FnOnce(std::io::Error) -> Error {
     move |e| crate::error::io_error("use", path, e)
 }
 
@@ -154,8 +155,9 @@ impl Communicator for Shell {
             }
         };
         tokio::join!(write, read);
-        let status = process.wait().await.map_err(io(&guest.disk))?;
-        if guest.drop_after.swap(false, Ordering::SeqCst) {
+        let status = process.wait().await.map_err(io("the machine"))?;
+        // A script reboots it so: `vm:reboot { command = "touch $MEMORY/reboot" }`.
+        if guest.drop_after.swap(false, Ordering::SeqCst) || guest.memory.join("reboot").exists() {
             guest.reboot();
             self.gone.send_replace(true);
             return Err(Error::new(Kind::Connect, "the connection dropped"));
@@ -169,11 +171,11 @@ impl Communicator for Shell {
     async fn upload(&self, what: Source<'_>, to: &str, meta: FileMeta, counter: &Counter) -> Result<u64> {
         use std::os::unix::fs::PermissionsExt;
         self.guest.note(&format!("upload {to}"));
-        let to = self.guest.at(to);
+        let (name, to) = (to, self.guest.at(to));
         let (bytes, own_mode) = match what {
             Source::File(path) => {
-                let mode = std::fs::metadata(path).map_err(io(path))?.permissions().mode() & 0o7777;
-                (std::fs::read(path).map_err(io(path))?, mode)
+                let mode = std::fs::metadata(path).map_err(io(name))?.permissions().mode() & 0o7777;
+                (std::fs::read(path).map_err(io(name))?, mode)
             }
             Source::Bytes(bytes) => (bytes.to_vec(), 0o644),
             Source::Tree(path) => {
@@ -183,27 +185,27 @@ impl Communicator for Shell {
         };
         // It takes the place of what is there, as a whole, as the real ones do.
         let beside = to.with_extension("rimg-upload");
-        std::fs::write(&beside, &bytes).map_err(io(&beside))?;
+        std::fs::write(&beside, &bytes).map_err(io(name))?;
         let mode = std::fs::Permissions::from_mode(meta.mode.unwrap_or(own_mode));
-        std::fs::set_permissions(&beside, mode).map_err(io(&beside))?;
-        std::fs::rename(&beside, &to).map_err(io(&to))?;
+        std::fs::set_permissions(&beside, mode).map_err(io(name))?;
+        std::fs::rename(&beside, &to).map_err(io(name))?;
         counter.add(bytes.len() as u64);
         Ok(bytes.len() as u64)
     }
 
     async fn download(&self, from: &str, to: Sink<'_>, _: &Counter) -> Result<u64> {
         self.guest.note(&format!("download {from}"));
-        let from = self.guest.at(from);
+        let (name, from) = (from, self.guest.at(from));
         match to {
             Sink::Tree(to) => super::layers::copy(&from, to).map(|()| 0),
             Sink::File(to) => {
                 if let Some(parent) = to.parent() {
-                    std::fs::create_dir_all(parent).map_err(io(parent))?;
+                    std::fs::create_dir_all(parent).map_err(io(name))?;
                 }
-                std::fs::copy(&from, to).map_err(io(&from))
+                std::fs::copy(&from, to).map_err(io(name))
             }
             Sink::Bytes(to) => {
-                *to = std::fs::read(&from).map_err(io(&from))?;
+                *to = std::fs::read(&from).map_err(io(name))?;
                 Ok(to.len() as u64)
             }
         }

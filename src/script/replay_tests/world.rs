@@ -91,8 +91,7 @@ impl World {
         runtime.block_on(self.start(source, cancel_at, change))
     }
 
-    /// The same, inside of a runtime.
-    pub async fn start(&self, source: &str, cancel_at: Option<usize>, change: impl FnOnce(&mut RunOptions)) -> Ran {
+    async fn start(&self, source: &str, cancel_at: Option<usize>, change: impl FnOnce(&mut RunOptions)) -> Ran {
         self.file("build.lua", &format!("{PRELUDE}\n{source}"));
         let before = self.live().len();
         let mut options = RunOptions::new(self.path("build.lua"));
