@@ -83,13 +83,27 @@ fn compare<'a>(path: &str, old: &'a Value, new: &'a Value, found: &mut Vec<Diffe
         }
         (Value::Array(before), Value::Array(after)) if before.len() == after.len() => {
             for (number, (value, other)) in (1..).zip(before.iter().zip(after)) {
-                compare(&inside(&number.to_string()), value, other, found);
+                match (pair(value), pair(other)) {
+                    // Variables of an environment are pairs, for their order.
+                    (Some((name, value)), Some((same, other))) if name == same => {
+                        compare(&inside(name), value, other, found);
+                    }
+                    _ => compare(&inside(&number.to_string()), value, other, found),
+                }
             }
         }
         (before, after) if before != after => {
             found.push(Difference { path: path.to_owned(), old: Some(before), new: Some(after) });
         }
         _ => {}
+    }
+}
+
+/// Returns the name and the value that a list of two is.
+fn pair(value: &Value) -> Option<(&str, &Value)> {
+    match value.as_array()?.as_slice() {
+        [Value::String(name), value] => Some((name, value)),
+        _ => None,
     }
 }
 
@@ -146,7 +160,7 @@ mod tests {
         let of = |new: Value| difference(&old, "run", &new, &[]);
         assert_eq!(
             of(json!({ "line": "id -u", "options": { "env": [["A", "2"]], "sudo": false } })),
-            "`line` was \"id\", is \"id -u\"; `options.env.1.2` was \"1\", is \"2\""
+            "`line` was \"id\", is \"id -u\"; `options.env.A` was \"1\", is \"2\""
         );
         assert_eq!(
             of(json!({ "line": "id", "options": { "env": [["A", "1"]], "cwd": "/" } })),
