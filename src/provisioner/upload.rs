@@ -326,7 +326,8 @@ mod tests {
         assert_ne!(request("tree/", &options).await, tree);
         // It changes after the plan was made.
         let target = bench.path("machine/disk/x");
-        for (src, changed) in [("one", "one"), ("tree/", "tree/b")] {
+        bench.script("big", &vec![b'x'; 2 << 20]);
+        for (src, changed) in [("big", "big"), ("tree/", "tree/b")] {
             let (operation, job) = plan(&bench.session, src, &target, &options, true).await.unwrap();
             bench.script(changed, b"changed");
             let error = carry_out(&bench.session, operation, job).await.unwrap_err();
@@ -336,6 +337,11 @@ mod tests {
             let (operation, job) = plan(&bench.session, src, &format!("{target}/"), &options, true).await.unwrap();
             carry_out(&bench.session, operation, job).await.unwrap();
         }
+        // What is small is sent as it was.
+        let (operation, job) = plan(&bench.session, "one", &format!("{target}/"), &options, true).await.unwrap();
+        bench.script("one", b"changed");
+        carry_out(&bench.session, operation, job).await.unwrap();
+        assert_eq!(std::fs::read(Path::new(&target).join("one")).unwrap(), b"content");
         let (operation, _) = plan(&bench.session, "one", &target, &options, false).await.unwrap();
         assert_eq!(operation.request["content"], serde_json::Value::Null);
     }

@@ -239,10 +239,12 @@ fn fresh_and_from_run_again_and_explain_says_why() {
     let explain = || with(Choices { explain: true, ..Choices::default() });
     let ran = world.run_with(&source.replace("old", "new"), explain()).done();
     assert!(
-        ran.messages().iter().any(|text| text.contains("X") && text.contains("old") && text.contains("new")),
+        ran.messages()
+            .iter()
+            .any(|text| text.contains("options.env.X") && text.contains("old") && text.contains("new")),
         "{ran}"
     );
-    let stamped = source.replace("\"echo two\"", "'echo ' .. rimg.timestamp()");
+    let stamped = source.replace("vm:run \"echo two\"", "vm:run('echo ' .. rimg.timestamp())");
     world.run(&stamped).done();
     std::thread::park_timeout(std::time::Duration::from_millis(1100));
     let ran = world.run_with(&stamped, explain()).done();
