@@ -66,8 +66,10 @@ impl Session {
             }
             Err(why) => why,
         };
+        let waits = Instant::now();
         let alone = run.boot_alone(place.key, || cx.ui.info("Waiting: the same machine is being booted")).await?;
         if let Ok(found) = find().await {
+            run.count_resumed(waits.elapsed().as_secs_f64());
             replay(found);
             return Ok((session, true));
         }

@@ -29,6 +29,7 @@ mod qemu;
 mod qemu_checkpoint;
 mod qemu_hardware;
 mod quickstart;
+mod replay;
 mod screen;
 mod script_errors;
 mod ssh_connect;
