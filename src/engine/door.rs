@@ -260,7 +260,7 @@ async fn record<T: Answer>(
         places: outputs.clone(),
         outputs: None,
         seconds,
-        at: jiff::Timestamp::now().as_second(),
+        at: jiff::Timestamp::now().as_millisecond(),
         script: history.owner.script.clone(),
         build: history.owner.build.clone(),
     };

@@ -219,7 +219,7 @@ async fn record(
         places: made.clone(),
         outputs: None,
         seconds,
-        at: jiff::Timestamp::now().as_second(),
+        at: jiff::Timestamp::now().as_millisecond(),
         script: owner.script.clone(),
         build: owner.build.clone(),
     };

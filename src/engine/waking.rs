@@ -106,7 +106,7 @@ impl Session {
             places: Vec::new(),
             outputs: None,
             seconds,
-            at: jiff::Timestamp::now().as_second(),
+            at: jiff::Timestamp::now().as_millisecond(),
             script: history.owner.script.clone(),
             build: history.owner.build.clone(),
         };

@@ -37,25 +37,12 @@ pub async fn run(options: RunOptions, ui: Ui, scope: Scope) -> (Outcome, Inspect
         script: options.script.display().to_string(),
         mode,
     });
-    let mut tally = Tally::default();
+    let (cache_dir, bound) = (options.cache_dir.clone(), options.cache_size);
+    let mut replay = None;
     let result = match prepare(&options, &ui, &scope, &resources) {
         Ok((state, source)) => {
-            let (replay, bound) = (state.main.replay.clone(), options.cache_size);
-            let cache_dir = options.cache_dir.clone();
-            let ended = tokio::task::LocalSet::new().run_until(execute(state, options, source)).await;
-            if let Some(replay) = replay {
-                tally = replay.tally();
-                drop(replay);
-                let cache = cache_dir.map_or_else(dirs::cache, Ok);
-                let collected = match cache {
-                    Ok(cache) => space::collect(&cache, bound).await.map(drop),
-                    Err(error) => Err(error),
-                };
-                if let Err(error) = collected {
-                    ui.warn(error.within("cannot keep the cache within its size").to_string());
-                }
-            }
-            ended
+            replay.clone_from(&state.main.replay);
+            tokio::task::LocalSet::new().run_until(execute(state, options, source)).await
         }
         Err(error) => {
             ui.emit(Event::Failed { error: *report::plain(error).report });
@@ -65,6 +52,10 @@ pub async fn run(options: RunOptions, ui: Ui, scope: Scope) -> (Outcome, Inspect
     for error in resources.release_all().await {
         ui.warn(error.to_string());
     }
+    let tally = match replay {
+        Some(replay) => end_replay(&replay, cache_dir, bound, &ui).await,
+        None => Tally::default(),
+    };
     ui.emit(Event::RunFinished {
         ok: result.0 == Outcome::Done,
         seconds: started.elapsed().as_secs_f64(),
@@ -73,6 +64,21 @@ pub async fn run(options: RunOptions, ui: Ui, scope: Scope) -> (Outcome, Inspect
         saved_seconds: tally.saved_seconds.max(0.0),
     });
     result
+}
+
+/// Says what replay has to say at the end, and keeps the cache within its size. Nothing of this run holds on to it any more.
+async fn end_replay(replay: &Replay, cache_dir: Option<PathBuf>, bound: Option<u64>, ui: &Ui) -> Tally {
+    if let Some(name) = replay.missed() {
+        ui.warn(format!("--from {name}: no step and no checkpoint of that name was reached by what was replayed"));
+    }
+    let collected = match cache_dir.map_or_else(dirs::cache, Ok) {
+        Ok(cache) => space::collect(&cache, bound).await.map(drop),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = collected {
+        ui.warn(error.within("cannot keep the cache within its size").to_string());
+    }
+    replay.tally()
 }
 
 fn prepare(options: &RunOptions, ui: &Ui, scope: &Scope, resources: &Resources) -> Result<(Rc<State>, String)> {

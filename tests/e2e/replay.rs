@@ -148,7 +148,7 @@ fn a_retry_begins_where_the_machine_was_before() {
     let mut answers = child.stdin.take().unwrap();
     let answering = std::thread::spawn(move || {
         while answers.write_all(b"r\n").is_ok() {
-            std::thread::sleep(std::time::Duration::from_secs(2));
+            std::thread::park_timeout(std::time::Duration::from_secs(2));
         }
     });
     let output = child.wait_with_output().unwrap();

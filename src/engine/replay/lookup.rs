@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::explain;
 use super::history::{History, Place};
@@ -35,10 +36,8 @@ impl History {
         operation: &Operation,
         cx: &BuildCx,
     ) -> Result<Found<T>, String> {
-        if let Some(name) = &self.run.choices.from
-            && cx.steps.iter().any(|step| **step == **name)
-        {
-            self.stop_replaying(format!("--from {name}"));
+        if let Some(step) = cx.steps.iter().find(|step| self.run.begins_at(step)) {
+            self.stop_replaying(format!("--from {step}"));
         }
         if let Some(why) = self.stopped() {
             return Err(why);
@@ -54,8 +53,7 @@ impl History {
         for record in candidates {
             match self.usable::<T>(record, &wanted, operation, cx).await {
                 Ok(found) => {
-                    if found.record.kind == "checkpoint" && self.run.choices.from.as_ref() == Some(&found.record.title)
-                    {
+                    if found.record.kind == "checkpoint" && self.run.begins_at(&found.record.title) {
                         self.stop_replaying(format!("--from {}", found.record.title));
                     }
                     return Ok(found);
@@ -100,12 +98,12 @@ impl History {
         if !self.run.may_use(record.at) {
             return Err("--fresh".into());
         }
-        let age = jiff::Timestamp::now().as_second().saturating_sub(record.at);
+        let age = jiff::Timestamp::now().as_millisecond().saturating_sub(record.at);
+        let age = Duration::from_millis(u64::try_from(age).unwrap_or_default());
         if let Some(most) = wanted.options.max_age
-            && u64::try_from(age).unwrap_or_default() > most.0.as_secs()
+            && age > most.0
         {
-            #[expect(clippy::cast_precision_loss, reason = "for a person to read")]
-            let age = units::seconds(age as f64);
+            let age = units::seconds(age.as_secs_f64());
             return Err(format!("it was done {age} ago, and `max_age` is {:?}", most.0));
         }
         let Some(result) = self.run.opened(record.outcome.clone()).and_then(Outcome::decode::<T>) else {

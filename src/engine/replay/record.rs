@@ -33,7 +33,7 @@ pub struct Record {
     pub outputs: Option<Kept>,
     /// How long it took.
     pub seconds: f64,
-    /// When it ended, in seconds since 1970.
+    /// When it ended, in milliseconds since 1970.
     pub at: i64,
     /// The script, absolute, and the build that it was done for.
     pub script: String,

@@ -1,6 +1,7 @@
 //! What replay has to do with a run as a whole: where things are kept, what the command line says, what came of it.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,10 +51,12 @@ pub struct Replay {
     folder: PathBuf,
     script: String,
     key: [u8; 32],
-    /// When the run began, in seconds since 1970.
+    /// When the run began, in milliseconds since 1970.
     began: i64,
     tally: Mutex<Tally>,
     volatile: Mutex<Vec<Volatile>>,
+    /// Whether what `--from` names was reached.
+    reached: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -72,11 +75,12 @@ impl Replay {
             digests: cache_dir.join("digests"),
             key: secret::local_key(state_dir)?,
             script: script.display().to_string(),
-            began: jiff::Timestamp::now().as_second(),
+            began: jiff::Timestamp::now().as_millisecond(),
             folder,
             choices,
             tally: Mutex::default(),
             volatile: Mutex::default(),
+            reached: AtomicBool::new(false),
         })
     }
 
@@ -160,6 +164,18 @@ impl Replay {
     /// Returns what was counted so far.
     pub fn tally(&self) -> Tally {
         *lock(&self.tally)
+    }
+
+    /// Tells whether `--from` names that.
+    pub fn begins_at(&self, name: &str) -> bool {
+        let begins = self.choices.from.as_deref() == Some(name);
+        self.reached.fetch_or(begins, Ordering::Relaxed);
+        begins
+    }
+
+    /// Returns the name that `--from` gave and nothing had.
+    pub fn missed(&self) -> Option<&str> {
+        self.choices.from.as_deref().filter(|_| !self.reached.load(Ordering::Relaxed))
     }
 
     /// Remembers that a value which the script was given is another one in each run.

@@ -220,8 +220,6 @@ fn fresh_and_from_run_again_and_explain_says_why() {
         vm:run("echo three", { env = { X = "old" } })
     "#;
     settled(&world, source);
-    // Records know whole seconds.
-    std::thread::park_timeout(std::time::Duration::from_millis(1100));
     let with = |choices: Choices| move |options: &mut crate::script::RunOptions| options.replay = Some(choices);
     let fresh = world.run_with(source, with(Choices { fresh: true, ..Choices::default() })).done();
     assert_eq!((fresh.count("boot", ""), fresh.operations(true).len()), (1, 0), "{fresh}");
@@ -236,6 +234,9 @@ fn fresh_and_from_run_again_and_explain_says_why() {
         }
         assert_eq!(ran.count("boot", ""), 0, "{ran}");
     }
+    let missed = with(Choices { from: Some("nonesuch".into()), ..Choices::default() });
+    let ran = world.run_with(source, missed).done();
+    assert!(message(&ran, "--from nonesuch: no step"), "{ran}");
     let explain = || with(Choices { explain: true, ..Choices::default() });
     let ran = world.run_with(&source.replace("old", "new"), explain()).done();
     assert!(
