@@ -29,6 +29,9 @@ impl Session {
 
     /// Keeps the machine as it is before others go on from it.
     pub async fn checkpoint_for_forks(self: &Arc<Self>, names: &[String]) -> Result<()> {
+        if !self.is_pretended() {
+            self.forkable()?;
+        }
         let title = names.join(", ");
         let operation = Operation::new("fork", title, serde_json::json!({ "names": names })).only_reads();
         self.perform(operation, |_| async { Ok(()) }).await?;

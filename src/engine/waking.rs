@@ -274,17 +274,30 @@ impl Session {
         }
     }
 
+    /// Returns what another machine that goes on from here is made by.
+    pub(super) fn forkable(&self) -> Result<(&Arc<History>, &Arc<dyn Builder>)> {
+        match (&self.history, &self.builder) {
+            (Some(history), Some(builder)) => Ok((history, builder)),
+            _ if self.cx.replay.is_none() => {
+                let message =
+                    format!("{}: fork: machines go on from a checkpoint, and --no-cache keeps none", self.name());
+                Err(Error::new(Kind::Usage, message).hint("leave --no-cache out; --fresh does everything anew, too"))
+            }
+            _ => {
+                let message =
+                    format!("{}: fork: machines of this builder cannot go on side by side from one point", self.name());
+                Err(Error::new(Kind::Unsupported, message)
+                    .hint("make each of them from its beginning, in a build of its own"))
+            }
+        }
+    }
+
     /// Returns another machine that goes on from here; this one stays as it is.
     pub fn fork(self: &Arc<Self>, name: &str, cx: &BuildCx) -> Result<Arc<Session>> {
         if self.is_pretended() {
             return Ok(Session::pretended(name, cx.clone()));
         }
-        let (Some(history), Some(builder)) = (&self.history, &self.builder) else {
-            let message =
-                format!("{}: fork: machines of this builder cannot go on side by side from one point", self.name());
-            return Err(Error::new(Kind::Unsupported, message)
-                .hint("make each of them from its beginning, in a build of its own"));
-        };
+        let (history, builder) = self.forkable()?;
         let history = Arc::new(history.fork(name, &cx.lane));
         Ok(Arc::new(Session::of(name.to_owned(), Some(builder.clone()), Some(history), cx.clone())))
     }
