@@ -10,8 +10,10 @@ use crate::engine::{BuildCx, Command, Communicator, OutputSink, quote};
 
 /// A guest that does not answer must not hold up what is to be done on it.
 const LIMIT: Duration = Duration::from_secs(10);
+/// How long a guest takes to begin that has just gone on, about: emulated, its code is translated anew.
+const USUAL_DELAY: Duration = Duration::from_millis(400);
 /// A guest that took longer to begin than this is told the time again, when it has warmed up.
-const LATE: Duration = Duration::from_millis(700);
+const LATE: Duration = Duration::from_millis(1300);
 
 /// Sets the guest's clock once, at the first connection.
 pub struct Clock {
@@ -54,10 +56,10 @@ impl Clock {
         if !std::mem::replace(&mut *is_behind, false) {
             return;
         }
-        let Attempt { is_set, delay, guest } = attempt(communicator, login).await;
+        let Attempt { is_set, delay, guest } = attempt(communicator, login, USUAL_DELAY).await;
         tracing::debug!(is_set, ?delay, "the guest's clock");
         if is_set && delay > LATE {
-            attempt(communicator, login).await;
+            attempt(communicator, login, Duration::ZERO).await;
         } else if !is_set {
             let behind =
                 guest.map_or_else(String::new, |guest| format!(" by {} s", now().as_secs().saturating_sub(guest)));
@@ -79,11 +81,11 @@ struct Attempt {
     guest: Option<u64>,
 }
 
-async fn attempt(communicator: &dyn Communicator, login: &Login) -> Attempt {
+async fn attempt(communicator: &dyn Communicator, login: &Login, delay: Duration) -> Attempt {
     let began = Instant::now();
     let seed = uuid::Uuid::new_v4().simple();
     let user = quote::word(login.user());
-    let script = format!("now={}; seed={seed}; user={user}\n{SCRIPT}", now().as_millis() / 10);
+    let script = format!("now={}; seed={seed}; user={user}\n{SCRIPT}", (now() + delay).as_millis() / 10);
     let mut command = Command::argv(["sh", "-c", &script]);
     command.stdin = Some(login.password().map(|password| format!("{password}\n")).unwrap_or_default().into());
     let mut heard = Heard::default();
