@@ -30,7 +30,13 @@ impl Session {
     /// Keeps the machine as it is before others go on from it.
     pub async fn checkpoint_for_forks(self: &Arc<Self>, names: &[String]) -> Result<()> {
         if !self.is_pretended() {
-            self.forkable()?;
+            let (history, _) = self.forkable()?;
+            let lane = BuildCx::current().map(|cx| cx.lane).unwrap_or_default();
+            if history.is_branch(&lane) {
+                let message =
+                    format!("{}: fork: other branches of rimg.parallel may be working on this machine", self.name());
+                return Err(Error::new(Kind::Script, message).hint("fork it before rimg.parallel, or after"));
+            }
         }
         let title = names.join(", ");
         let operation = Operation::new("fork", title, serde_json::json!({ "names": names })).only_reads();

@@ -115,6 +115,12 @@ impl History {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells whether a lane is a branch of the machine's own chain: others may be working on the machine.
+    pub fn is_branch(&self, lane: &Lane) -> bool {
+        let state = self.lock();
+        state.base.as_ref().is_some_and(|base| lane.inside(base) != Lane::default())
+    }
+
     /// Returns where the next operation of a lane stands.
     pub fn place(&self, lane: &Lane, kind: &str, request: &serde_json::Value) -> Place {
         let mut state = self.lock();

@@ -11,6 +11,8 @@ use super::record::Record;
 use crate::error::{Context, Kind, Result, io_error};
 use crate::host::dirs;
 
+/// How often a record is written whose folder is removed meanwhile.
+const ATTEMPTS: u32 = 20;
 /// Stands for records of another chain.
 const GONE_ON: &str = "gone-on";
 
@@ -91,15 +93,22 @@ impl Records {
     /// Writes a record down.
     pub fn write(&self, record: &Record) -> Result<()> {
         let folder = self.folder.join(&record.after);
-        dirs::private(&folder)?;
         let owner = Owner { script: record.script.clone(), build: record.build.clone() };
         let path = folder.join(format!("{}.{}.{}.json", short(&record.key), owner.short(), record.id));
         let mut text = serde_json::to_vec(record).context(Kind::Internal, "cannot write a record down")?;
         text.extend_from_slice(format!("\n{}", seal(&text)).as_bytes());
         // Not synced: a record that a power failure tears is one that is not there.
         let beside = path.with_extension("partial");
-        std::fs::write(&beside, text).map_err(|e| io_error("write", &beside, e))?;
-        std::fs::rename(&beside, &path).map_err(|e| io_error("rename into place", &path, e))
+        for attempt in 1.. {
+            dirs::private(&folder)?;
+            let written = std::fs::write(&beside, &text).and_then(|()| std::fs::rename(&beside, &path));
+            match written {
+                // `rimg cache clear` took the folder, which was empty still.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound && attempt < ATTEMPTS => {}
+                written => return written.map_err(|e| io_error("write", &path, e)),
+            }
+        }
+        Ok(())
     }
 
     /// Notes that a record was used.

@@ -383,6 +383,15 @@ fn forks_go_on_side_by_side_from_one_point() {
     let ran = world.run(&source("other")).done();
     assert_eq!((ran.ran("echo shared"), ran.ran("echo web"), ran.ran("echo other")), (0, 0, 1), "{ran}");
     assert_eq!(world.read("out/db/vm/f"), "shared\nother\n");
+    let inside = r#"
+        local vm = machine {}
+        rimg.parallel({ 1, 2 }, function()
+          vm:run "echo a"
+          local ok, err = pcall(vm.fork, vm, { x = function() end })
+          assert(not ok and err.message:find "other branches", tostring(err))
+        end)
+    "#;
+    world.run(inside).done();
 }
 
 #[test]
