@@ -18,6 +18,8 @@ use crate::error::{Error, Kind, Result, io_error};
 use crate::host::blocking::Cancel;
 use crate::host::{atomic, copy, dirs};
 
+/// How often a file is put into the store while that is being cleared.
+const ATTEMPTS: u32 = 5;
 /// Smaller files are copied: that costs little, and nobody's change in place harms the store.
 const WORTH_LINKING: u64 = 16 << 20;
 /// Larger ones are on the disk before anybody relies on what is known of them without reading them.
@@ -150,14 +152,36 @@ impl Files {
         if self.intact(&digest, before.len(), digests, cancel) {
             return Ok((before.len(), digest));
         }
+        let mut put = self.put(path, &place, &before, cancel);
+        for _ in 1..ATTEMPTS {
+            // `rimg cache clear` may have taken what was half there.
+            if !put.as_ref().is_err_and(|error| error.kind() == Kind::Io) || cancel.is_cancelled() {
+                break;
+            }
+            put = self.put(path, &place, &before, cancel);
+        }
+        let linked = put?;
+        // Its name is part of what was changed last.
+        if let Ok(meta) = std::fs::metadata(&place) {
+            content::remember(&place, &meta, &digest, digests);
+        }
+        if linked {
+            content::remember(path, &look()?, &digest, digests);
+        }
+        Ok((before.len(), digest))
+    }
+
+    /// Puts a file into its place in the store; tells whether it is a link.
+    fn put(&self, path: &Path, place: &Path, before: &std::fs::Metadata, cancel: &Cancel) -> Result<bool> {
+        let look = || std::fs::metadata(path).map_err(|e| io_error("read", path, e));
         if let Some(folder) = place.parent() {
             dirs::private(folder)?;
         }
-        let pending = atomic::Pending::beside(&place)?;
+        let pending = atomic::Pending::beside(place)?;
         let linked = bring_over(path, pending.path(), before.len() >= WORTH_LINKING, cancel)?;
         // A link has changed the time at which the inode changed, and nothing else.
         let after = look()?;
-        if !same_content(&before, &after) {
+        if !same_content(before, &after) {
             return Err(Error::new(Kind::Io, format!("cannot keep {}: it changes while it is read", path.display()))
                 .hint("something else writes to it: end that before the build does"));
         }
@@ -171,14 +195,7 @@ impl Files {
         } else {
             pending.commit_unsynced()?;
         }
-        // Its name is part of what was changed last.
-        if let Ok(meta) = std::fs::metadata(&place) {
-            content::remember(&place, &meta, &digest, digests);
-        }
-        if linked {
-            content::remember(path, &look()?, &digest, digests);
-        }
-        Ok((before.len(), digest))
+        Ok(linked)
     }
 
     /// Tells whether all content of `kept` is here, or stands unchanged in its place.

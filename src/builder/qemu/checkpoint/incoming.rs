@@ -1,5 +1,6 @@
 //! The memory that a machine goes on with.
 
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use super::migration;
@@ -7,8 +8,6 @@ use super::{memory, state};
 use crate::builder::qemu::emulator::Emulator;
 use crate::error::{Context, Error, Kind, Result};
 use crate::host::blocking;
-
-const PIPE_SIZE: usize = 1 << 20;
 
 /// A checkpoint's memory, to be loaded before the processors run.
 #[derive(Debug, Clone)]
@@ -20,9 +19,8 @@ pub struct Incoming {
 impl Incoming {
     /// Loads it into a QEMU that waits for it.
     pub async fn load(&self, emulator: &mut Emulator) -> Result<()> {
-        let (theirs, ours) = std::io::pipe().context(Kind::Host, "cannot make a pipe for a machine's memory")?;
-        // As large as any user may have it; a small one only costs time.
-        let _ = rustix::pipe::fcntl_setpipe_size(&ours, PIPE_SIZE);
+        let cannot = "cannot make a socket for a machine's memory";
+        let (ours, theirs) = UnixStream::pair().context(Kind::Host, cannot)?;
         let qmp = emulator.qmp.clone();
         migration::prepare(&qmp, false).await?;
         qmp.pass(migration::DESCRIPTOR, &theirs).await?;
