@@ -18,6 +18,9 @@ use crate::ui::units;
 /// How long the end of a build waits for a checkpoint that is being written.
 const LAST_WRITING: std::time::Duration = std::time::Duration::from_secs(3);
 
+/// How much of the time in which a checkpoint is written it may be said to have taken from the machine.
+const MOST_DELAY: f64 = 0.1;
+
 impl Session {
     /// `vm:checkpoint`: keeps the machine as it is now, so that a later run goes on from here at most.
     pub async fn checkpoint(self: &Arc<Self>, name: &str) -> Result<()> {
@@ -164,11 +167,12 @@ async fn commit(history: &Arc<History>, begun: Arc<Begun>, meta: Meta) -> Result
     blocking::run(move |_| run.checkpoints.commit(begun, &meta)).await
 }
 
-/// Returns for how long tasks waited for a processor since then: what the writing took from the machine, at most.
+/// Returns for how long tasks waited for a processor since then, which is what the writing took from the machine, at most: among
+/// them is what writes, so that no more than a share of the time is believed.
 fn waited_since(before: Option<f64>, elapsed: f64) -> f64 {
+    let most = elapsed * MOST_DELAY;
     match (before, pressure::waited()) {
-        (Some(before), Some(now)) => (now - before).clamp(0.0, elapsed),
-        // Nobody knows: half of it, as if the machine had needed every processor.
-        _ => elapsed / 2.0,
+        (Some(before), Some(now)) => (now - before).clamp(0.0, most),
+        _ => most,
     }
 }
