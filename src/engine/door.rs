@@ -249,21 +249,10 @@ async fn record<T: Answer>(
         Err(error) => Err(error),
     };
     let outputs = result.as_ref().map(|done| done.outputs(operation)).unwrap_or_default();
-    let mut record = Record {
-        id: uuid::Uuid::new_v4().simple().to_string(),
-        after: place.before.id.clone(),
-        key: place.key.to_string(),
-        kind: operation.kind.to_owned(),
-        title: cx.ui.secrets().mask(&operation.title),
-        request,
-        outcome: run.outcome(value, cx)?,
-        places: outputs.clone(),
-        outputs: None,
-        seconds,
-        at: jiff::Timestamp::now().as_millisecond(),
-        script: history.owner.script.clone(),
-        build: history.owner.build.clone(),
-    };
+    let of = (operation.kind, cx.ui.secrets().mask(&operation.title), request);
+    let outcome = run.outcome(value, cx)?;
+    let mut record = Record::new(&history.owner, &place.before.id, place.key, of, outcome, seconds);
+    record.places.clone_from(&outputs);
     let survivors = history.survivors();
     blocking::run(move |cancel| {
         if !outputs.is_empty() {

@@ -8,7 +8,6 @@ use std::time::Instant;
 use super::artifact::Artifact;
 use super::cx::BuildCx;
 use super::replay::content;
-use super::replay::kept::Kept;
 use super::replay::key::Key;
 use super::replay::record::{Outcome, Record};
 use super::replay::run::Replay;
@@ -91,8 +90,7 @@ async fn pass(
             }
             return Ok((artifact, true));
         }
-        Err(why) if run.choices.explain => cx.ui.info(format!("{} is not replayed: {why}", step.kind)),
-        Err(_) => {}
+        Err(why) => run.explain(step.kind, &why, cx),
     }
     let started = Instant::now();
     let artifact = work.await?;
@@ -155,7 +153,10 @@ async fn find(
             };
             let from = std::path::Path::new(&record.script).parent().map(PathBuf::from).unwrap_or_default();
             let (artifact, outputs) = (artifact.moved_to(&from, &script_dir), outputs.under(&from, &script_dir));
-            match bring(&run, &outputs, force && !shares_output, shares_output, cancel) {
+            // What others add to is not brought back without what they added.
+            let is_there = !shares_output || outputs.entries.iter().all(|entry| entry.path.exists());
+            let brought = if is_there { run.bring(&outputs, force && !shares_output, cancel) } else { Ok(false) };
+            match brought {
                 Ok(true) => {
                     run.records.touch(&record);
                     return Ok(Ok((record, artifact)));
@@ -176,21 +177,6 @@ async fn find(
     .await
 }
 
-/// Sees that the outputs are in their places; false where their content is gone.
-fn bring(run: &Replay, outputs: &Kept, force: bool, only_there: bool, cancel: &blocking::Cancel) -> Result<bool> {
-    if only_there && !outputs.entries.iter().all(|entry| entry.path.exists()) {
-        return Ok(false);
-    }
-    if !run.files.has(outputs, &run.digests) {
-        return Ok(false);
-    }
-    match run.files.bring(outputs, force, &run.digests, cancel) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == Kind::Checksum => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
 async fn record(
     step: &Step<'_>,
     run: &Arc<Replay>,
@@ -208,21 +194,10 @@ async fn record(
         .collect();
     let value = serde_json::to_value(artifact)
         .map_err(|e| Error::new(Kind::Internal, "an artifact cannot be written down").caused_by(e))?;
-    let record = Record {
-        id: uuid::Uuid::new_v4().simple().to_string(),
-        after: place.after,
-        key: place.key.to_string(),
-        kind: step.kind.to_owned(),
-        title: String::new(),
-        request: place.request,
-        outcome: run.outcome(Ok(value), cx)?,
-        places: made.clone(),
-        outputs: None,
-        seconds,
-        at: jiff::Timestamp::now().as_millisecond(),
-        script: owner.script.clone(),
-        build: owner.build.clone(),
-    };
+    let outcome = run.outcome(Ok(value), cx)?;
+    let mut record =
+        Record::new(owner, &place.after, place.key, (step.kind, String::new(), place.request), outcome, seconds);
+    record.places.clone_from(&made);
     let run = run.clone();
     blocking::run(move |cancel| {
         let outputs = Some(run.files.keep(&made, &run.digests, cancel)?);

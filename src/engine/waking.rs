@@ -8,7 +8,6 @@ use super::machine::Builder;
 use super::operation_options::OperationOptions;
 use super::replay::checkpoints::Held;
 use super::replay::history::{History, Place, Step};
-use super::replay::key::Key;
 use super::replay::lookup::{Found, Wanted};
 use super::replay::record::{Outcome, ROOT, Record};
 use super::session::{Session, attribute_of};
@@ -67,7 +66,8 @@ impl Session {
             Err(why) => why,
         };
         let waits = Instant::now();
-        let alone = run.boot_alone(place.key, || cx.ui.info("Waiting: the same machine is being booted")).await?;
+        let alone =
+            run.boot_alone(&place.key.to_string(), || cx.ui.info("Waiting: the same machine is being booted")).await?;
         if let Ok(found) = find().await {
             run.count_resumed(waits.elapsed().as_secs_f64());
             replay(found);
@@ -95,21 +95,9 @@ impl Session {
         let machine = self.live()?;
         let attributes =
             ATTRIBUTES.iter().filter_map(|name| Some(((*name).to_owned(), attribute_of(&*machine, name)?)));
-        let record = Record {
-            id: uuid::Uuid::new_v4().simple().to_string(),
-            after: ROOT.to_owned(),
-            key: place.key.to_string(),
-            kind: "boot".into(),
-            title: history.builder.into(),
-            request,
-            outcome: Outcome::Done(serde_json::Value::Object(attributes.collect())),
-            places: Vec::new(),
-            outputs: None,
-            seconds,
-            at: jiff::Timestamp::now().as_millisecond(),
-            script: history.owner.script.clone(),
-            build: history.owner.build.clone(),
-        };
+        let outcome = Outcome::Done(serde_json::Value::Object(attributes.collect()));
+        let of = ("boot", history.builder.to_owned(), request);
+        let record = Record::new(&history.owner, ROOT, place.key, of, outcome, seconds);
         let (run, written) = (history.run.clone(), record.clone());
         blocking::run(move |_| run.records.write(&written)).await?;
         Ok(record)
@@ -156,9 +144,7 @@ impl Session {
         let mut from = 0;
         let mut resumed = false;
         for (number, step) in steps.iter().enumerate().rev() {
-            let (run, id, builder) = (history.run.clone(), step.record.id.clone(), history.builder);
-            let held = blocking::run(move |_| Ok(run.checkpoints.hold(&id, builder))).await?;
-            if let Some(held) = held
+            if let Some(held) = hold(history, step).await?
                 && self.resume(history, step, held, cx).await?
             {
                 (from, resumed) = (number, true);
@@ -175,14 +161,10 @@ impl Session {
         }
         let redone = redone.elapsed().as_secs_f64();
         history.wake(redone);
-        if let Some(alone) = booted {
-            // Only where nothing was redone is the machine what its first record says.
-            let alone = (steps.len() == 1).then_some(alone);
-            if alone.is_some() || history.is_worth_saving_after(redone) {
-                self.save(history, None, alone, cx).await;
-            }
-        } else if history.is_worth_saving_after(redone) {
-            self.save(history, None, None, cx).await;
+        // Only where nothing was redone is the machine what its first record says.
+        let alone = booted.filter(|_| steps.len() == 1);
+        if alone.is_some() || history.is_worth_saving_after(redone) {
+            self.save(history, None, alone, cx).await;
         }
         Ok(())
     }
@@ -234,12 +216,9 @@ impl Session {
             let Some(boot) = boot.filter(|_| history.saves()) else {
                 return self.boot(cx).await.map(|()| None);
             };
-            let key = Key::ROOT.next("boot", &boot.record.request);
             let waits = || cx.ui.info("Waiting: the same machine is being booted");
-            let alone = history.run.boot_alone(key, waits).await?;
-            let (run, id, builder) = (history.run.clone(), boot.record.id.clone(), history.builder);
-            let held = blocking::run(move |_| Ok(run.checkpoints.hold(&id, builder))).await?;
-            if let Some(held) = held
+            let alone = history.run.boot_alone(&boot.record.key, waits).await?;
+            if let Some(held) = hold(history, boot).await?
                 && self.resume(history, boot, held, cx).await?
             {
                 return Ok(None);
@@ -301,4 +280,10 @@ impl Session {
         let history = Arc::new(history.fork(name, &cx.lane));
         Ok(Arc::new(Session::of(name.to_owned(), Some(builder.clone()), Some(history), cx.clone())))
     }
+}
+
+/// Holds the checkpoint that was taken after a step, where there is one.
+async fn hold(history: &Arc<History>, step: &Step) -> Result<Option<Held>> {
+    let (run, id, builder) = (history.run.clone(), step.record.id.clone(), history.builder);
+    blocking::run(move |_| Ok(run.checkpoints.hold(&id, builder))).await
 }

@@ -99,30 +99,9 @@ pub fn ending(builder: &QemuBuilder, cx: &BuildCx) -> Json {
 /// Returns the options that are texts, or tables of them; none where there is a function among them.
 fn texts(given: &Value) -> Option<Json> {
     let Value::Map(entries) = given else { return Some(Json::Null) };
-    let wanted = entries.iter().filter(|(name, _)| TEXTS.contains(&name.as_str()));
-    // In no particular order in the script, so sorted here.
-    let sorted: BTreeMap<&String, &Value> = wanted.map(|(name, value)| (name, value)).collect();
-    let texts = sorted.into_iter().map(|(name, value)| Some((name.clone(), json_of(value)?)));
-    texts.collect::<Option<Map<String, Json>>>().map(Json::Object)
-}
-
-/// Returns a value as data, tables sorted; none where it holds a function.
-fn json_of(value: &Value) -> Option<Json> {
-    Some(match value {
-        Value::Nil => Json::Null,
-        Value::Bool(value) => json!(value),
-        Value::Int(value) => json!(value),
-        Value::Float(value) => json!(value),
-        Value::Str(value) => json!(value),
-        Value::Bytes(value) => json!({ "bytes": hex::encode(value) }),
-        Value::List(items) => Json::Array(items.iter().map(json_of).collect::<Option<_>>()?),
-        Value::Map(entries) => {
-            let sorted: BTreeMap<&String, &Value> = entries.iter().map(|(name, value)| (name, value)).collect();
-            let entries = sorted.into_iter().map(|(name, value)| Some((name.clone(), json_of(value)?)));
-            Json::Object(entries.collect::<Option<_>>()?)
-        }
-        Value::Function(_) | Value::Other(_) => return None,
-    })
+    let wanted: Vec<_> = entries.iter().filter(|(name, _)| TEXTS.contains(&name.as_str())).collect();
+    let is_known = !wanted.iter().any(|(_, value)| value.has_function());
+    is_known.then(|| Json::Object(wanted.into_iter().map(|(name, value)| (name.clone(), value.into())).collect()))
 }
 
 /// Tells whether the machine's name is put into anything that reaches the guest.

@@ -20,6 +20,16 @@ pub enum Value {
 }
 
 impl Value {
+    /// Tells whether there is something in it that is no data: a function.
+    pub fn has_function(&self) -> bool {
+        match self {
+            Value::Function(_) | Value::Other(_) => true,
+            Value::List(items) => items.iter().any(Value::has_function),
+            Value::Map(entries) => entries.iter().any(|(_, value)| value.has_function()),
+            _ => false,
+        }
+    }
+
     /// Returns the value in words, for an error message.
     pub fn describe(&self) -> String {
         match self {

@@ -81,12 +81,6 @@ pub struct Begun {
     lock: Option<Lock>,
 }
 
-/// A checkpoint that came to nothing, while the machine that it was taken of may depend on its folder.
-#[derive(Debug)]
-pub struct Abandoned {
-    begun: Begun,
-}
-
 /// A checkpoint in use: it and its ancestors stay while a clone of this is there.
 #[derive(Debug, Clone)]
 pub struct Held(Arc<Inner>);
@@ -116,25 +110,11 @@ impl Begun {
     pub fn folder(&self) -> &Path {
         &self.folder
     }
-
-    /// Gives it up; the folder is there until it is told to go.
-    pub fn abandon(self) -> Abandoned {
-        Abandoned { begun: self }
-    }
 }
 
 impl Drop for Begun {
     fn drop(&mut self) {
         ABANDONED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(self.lock.take());
-    }
-}
-
-impl Abandoned {
-    /// Removes the folder: nothing depends on it any more.
-    pub fn remove(mut self) {
-        // Nobody else uses what never was complete.
-        self.begun.lock.take();
-        remove_if_free(&self.begun.folder);
     }
 }
 
@@ -453,10 +433,8 @@ mod tests {
         std::fs::write(a.join(LOCK), "").unwrap();
         let begun = store.begin("a").unwrap();
         assert!(!a.join("memory").exists());
-        let abandoned = begun.abandon();
         assert!(!remove_if_free(&a), "a machine may depend on it");
-        abandoned.remove();
-        assert!(!a.exists());
+        drop(begun);
         drop(store.begin("c").unwrap());
         assert!(!remove_if_free(&store.place("c").unwrap()), "nobody said that it may go");
     }

@@ -82,10 +82,8 @@ impl History {
 
     /// Says why an operation is not replayed, where that is asked for.
     pub fn explain(&self, operation: &Operation, why: &str, cx: &BuildCx) {
-        if self.run.choices.explain {
-            let title = if operation.title.is_empty() { String::new() } else { format!(" `{}`", operation.title) };
-            cx.ui.info(format!("{}{title} is not replayed: {why}", operation.kind));
-        }
+        let title = if operation.title.is_empty() { String::new() } else { format!(" `{}`", operation.title) };
+        self.run.explain(&format!("{}{title}", operation.kind), why, cx);
     }
 
     async fn usable<T: Answer>(
@@ -124,13 +122,8 @@ impl History {
             if let Some(outputs) = &record.outputs {
                 let pairs = record.places.iter().zip(&places);
                 let outputs = pairs.fold(outputs.clone(), |outputs, (from, to)| outputs.under(from, to));
-                if !history.run.files.has(&outputs, &history.run.digests) {
+                if !history.run.bring(&outputs, force, cancel)? {
                     return Ok((record, Some("what it made on this host is not kept any more".to_owned())));
-                }
-                match history.run.files.bring(&outputs, force, &history.run.digests, cancel) {
-                    Ok(_) => {}
-                    Err(error) if error.kind() == Kind::Checksum => return Ok((record, Some(error.to_string()))),
-                    Err(error) => return Err(error),
                 }
             }
             history.run.records.touch(&record);

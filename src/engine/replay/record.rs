@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::kept::Kept;
+use super::key::Key;
+use super::records::Owner;
 use crate::error::{Error, Kind};
 
 /// What the first operation of a machine comes after.
@@ -41,6 +43,32 @@ pub struct Record {
 }
 
 impl Record {
+    /// Writes down what was done just now for `owner`; `of` is what it was: its kind, title and request, without secrets.
+    pub fn new(
+        owner: &Owner,
+        after: &str,
+        key: Key,
+        (kind, title, request): (&str, String, Value),
+        outcome: Outcome,
+        seconds: f64,
+    ) -> Record {
+        Record {
+            id: uuid::Uuid::new_v4().simple().to_string(),
+            after: after.to_owned(),
+            key: key.to_string(),
+            kind: kind.to_owned(),
+            title,
+            request,
+            outcome,
+            places: Vec::new(),
+            outputs: None,
+            seconds,
+            at: jiff::Timestamp::now().as_millisecond(),
+            script: owner.script.clone(),
+            build: owner.build.clone(),
+        }
+    }
+
     /// Names the operation as a person knows it.
     pub fn named(&self) -> String {
         match self.title.as_str() {

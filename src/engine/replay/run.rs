@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use super::checkpoints::Store;
 use super::explain::Volatile;
-use super::kept::Files;
-use super::key::{Hider, Key};
+use super::kept::{Files, Kept};
+use super::key::Hider;
 use super::record::{Failure, Outcome};
 use super::records::{Owner, Records};
 use super::{seal, secret};
 use crate::engine::BuildCx;
-use crate::error::{Error, Result, io_error};
+use crate::error::{Error, Kind, Result, io_error};
+use crate::host::blocking::Cancel;
 use crate::host::dirs;
 
 /// How often it is looked whether another build has booted the same machine.
@@ -118,16 +119,34 @@ impl Replay {
         }
     }
 
+    /// Brings what was made on this host to its places; false where its content is not kept any more, or damaged.
+    pub fn bring(&self, outputs: &Kept, force: bool, cancel: &Cancel) -> Result<bool> {
+        if !self.files.has(outputs, &self.digests) {
+            return Ok(false);
+        }
+        match self.files.bring(outputs, force, &self.digests, cancel) {
+            Err(error) if error.kind() == Kind::Checksum => Ok(false),
+            brought => brought.map(|_| true),
+        }
+    }
+
+    /// Says why something is not replayed, where that is asked for.
+    pub fn explain(&self, what: &str, why: &str, cx: &BuildCx) {
+        if self.choices.explain {
+            cx.ui.info(format!("{what} is not replayed: {why}"));
+        }
+    }
+
     /// Tells whether records of that age may be used at all.
     pub fn may_use(&self, at: i64) -> bool {
         !self.choices.fresh || at >= self.began
     }
 
     /// Waits until nobody else boots the machine with that key, and keeps others from it for as long as the file is open.
-    pub async fn boot_alone(&self, key: Key, waits: impl FnOnce()) -> Result<std::fs::File> {
+    pub async fn boot_alone(&self, key: &str, waits: impl FnOnce()) -> Result<std::fs::File> {
         let folder = self.folder.join("booting");
         dirs::private(&folder)?;
-        let path = folder.join(key.to_string());
+        let path = folder.join(key);
         let file = std::fs::File::options().create(true).append(true).open(&path);
         let file = file.map_err(|e| io_error("open", &path, e))?;
         let mut waits = Some(waits);
