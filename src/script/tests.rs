@@ -353,7 +353,7 @@ fn cancelling_unwinds_what_waits_and_what_computes() {
         let started = Instant::now();
         let ran = script.run();
         assert_eq!(ran.outcome, Outcome::Cancelled, "{source}");
-        assert!(ran.messages().is_empty() && started.elapsed() < Duration::from_secs(5), "{source}");
+        assert!(ran.messages().is_empty() && started.elapsed() < Duration::from_secs(30), "{source}");
     }
 }
 

@@ -291,19 +291,24 @@ mod tests {
 
     #[test]
     fn ends_at_once_with_everything_shown_and_masked() {
-        let recorder = Recorder::default();
-        let (ui, thread) = Ui::start(vec![Box::new(recorder.clone())]);
-        ui.secrets().add("hunter2");
-        let started = Instant::now();
-        for n in 0..100 {
-            ui.for_build("web").info(format!("{n} hunter2"));
-        }
-        thread.join();
-        assert!(started.elapsed() < TICK, "ending must not wait for a tick");
-        let seen = recorder.0.lock().unwrap();
-        assert_eq!(seen.len(), 101);
-        assert_eq!(seen[99], r#"{"event":"message","build":"web","level":"info","text":"99 ********"}"#);
-        assert_eq!(seen[100], "finish");
+        let ends = || {
+            let recorder = Recorder::default();
+            let (ui, thread) = Ui::start(vec![Box::new(recorder.clone())]);
+            ui.secrets().add("hunter2");
+            let started = Instant::now();
+            for n in 0..100 {
+                ui.for_build("web").info(format!("{n} hunter2"));
+            }
+            thread.join();
+            let took = started.elapsed();
+            let seen = recorder.0.lock().unwrap();
+            assert_eq!(seen.len(), 101);
+            assert_eq!(seen[99], r#"{"event":"message","build":"web","level":"info","text":"99 ********"}"#);
+            assert_eq!(seen[100], "finish");
+            took
+        };
+        // A busy host may take its time now and then, but not always.
+        assert!((0..50).any(|_| ends() < TICK), "ending must not wait for a tick");
     }
 
     #[test]

@@ -167,7 +167,7 @@ fn the_first_signal_cancels_and_the_exit_code_says_so() {
         let started = Instant::now();
         reader.read_to_string(&mut seen).expect("text");
         assert_eq!(child.wait().expect("an end").code(), Some(130), "{signal}: {seen}");
-        assert!(started.elapsed() < Duration::from_secs(5), "{signal}: took {:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(30), "{signal}: took {:?}", started.elapsed());
         assert!(seen.contains(&format!("SIG{signal}: cancelling, cleaning up")), "{seen}");
         assert!(seen.contains("Cancelled after"), "{seen}");
     }

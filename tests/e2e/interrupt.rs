@@ -16,10 +16,10 @@ const START: Duration = Duration::from_secs(60);
 fn interrupted(sandbox: &Sandbox, live: Live) -> Run {
     let started = Instant::now();
     live.interrupt();
-    let run = live.end(Duration::from_secs(6)).expect_code(130);
+    let run = live.end(Duration::from_secs(30)).expect_code(130);
     assert!(run.stdout.contains("SIGINT: cancelling"), "{}", run.stdout);
     assert!(run.stdout.contains("Cancelled after"), "{}", run.stdout);
-    assert!(started.elapsed() < Duration::from_secs(6), "it took {:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(30), "it took {:?}", started.elapsed());
     sandbox.assert_clean();
     run
 }

@@ -196,7 +196,7 @@ async fn a_system_goes_on_from_its_checkpoints() {
 
     let saving = bench.begin(first.machine.as_ref(), "one").await;
     measured(&format!("under load: paused {:?}", saving.paused));
-    assert!(saving.paused < Duration::from_millis(500), "{:?}", saving.paused);
+    assert!(saving.paused < Duration::from_secs(5), "{:?}", saving.paused);
     // It runs on while the memory is being written, and nothing of that is in the checkpoint.
     first.run("echo after >after; echo after >/mnt/more/after; rm dirty").await;
     let state = saving.rest.await.expect("a checkpoint").state;

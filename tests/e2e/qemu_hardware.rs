@@ -317,7 +317,7 @@ async fn a_tpm_runs_beside_the_machine_and_goes_with_it() {
     rustix::process::kill_process(id, rustix::process::Signal::KILL).expect("it was alive");
     let mut health = machine.health();
     let dead = health.wait_for(|health| matches!(health, Health::Dead(_)));
-    tokio::time::timeout(Duration::from_secs(5), dead).await.expect("in time").expect("a watched machine");
+    tokio::time::timeout(Duration::from_secs(30), dead).await.expect("in time").expect("a watched machine");
     bench.clean().await;
     assert_eq!(programs_with(bench.dir.path(), "swtpm"), 0);
 }

@@ -199,7 +199,7 @@ async fn the_host_key_is_verified_from_the_first_connection_where_it_is_known() 
         assert!(error.message().contains("the host key has changed: expected"), "{error}");
         assert!(error.message().contains(&fingerprint(&lib.join("strange"))), "{error}");
         assert!(error.message().contains(&fingerprint(&sshd.file("host_key"))), "{error}");
-        assert!(started.elapsed() < Duration::from_secs(10));
+        assert!(started.elapsed() < Duration::from_secs(30));
     }
 
     let known = lib.write("known_hosts", format!("[127.0.0.1]:{} {}\n", sshd.port, sshd.host_key()));
@@ -233,7 +233,7 @@ async fn old_servers_are_for_those_who_ask() {
         let plain = with_key(&sshd.user_key());
         let started = Instant::now();
         let error = is_refused(&sshd, &plain, &lib).await;
-        assert!(started.elapsed() < Duration::from_secs(10), "a failed negotiation is final");
+        assert!(started.elapsed() < Duration::from_secs(30), "a failed negotiation is final");
         let expected = format!("no {what} in common: the server offers {name}; rimg offers ");
         assert!(error.message().contains(&expected), "{error}");
         assert!(error.hints()[0].contains(&format!("{{ \"{name}\" }}")), "{:?}", error.hints());

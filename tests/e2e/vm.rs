@@ -44,16 +44,13 @@ rimg.build("refused", function() guest "wrong-one" end)
     let process = process.expect("a process id");
     let ours = sandbox.processes().into_iter().any(|(id, line)| id == process && line.contains("qemu-system"));
     assert!(ours, "{process} is no QEMU of this test");
-    let killed = Instant::now();
     rustix::process::kill_process(rustix::process::Pid::from_raw(process).unwrap(), rustix::process::Signal::KILL)
         .unwrap();
-    wait(&mut live, "killed | build failed", Duration::from_secs(3));
-    assert!(killed.elapsed() < Duration::from_secs(3), "{:?}", killed.elapsed());
+    // Both commands would go on for minutes.
+    let soon = Duration::from_secs(60);
+    wait(&mut live, "killed | build failed", soon);
     wait(&mut live, "going\n", boot);
-    let going = Instant::now();
-    // The panic is a second behind that line.
-    wait(&mut live, "panicked | build failed", Duration::from_secs(6));
-    assert!(going.elapsed() < Duration::from_secs(6), "{:?}", going.elapsed());
+    wait(&mut live, "panicked | build failed", soon);
     let run = live.end(boot).expect_code(1);
     sandbox.assert_clean();
     assert!(!format!("{}{}", run.stdout, run.stderr).contains("wrong-one"), "the password shows: {}", run.stderr);

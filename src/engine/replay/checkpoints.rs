@@ -10,6 +10,7 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,10 @@ use crate::host::{atomic, dirs};
 
 pub(super) const META: &str = "meta.json";
 pub(super) const LOCK: &str = "lock";
+
+/// How long the removal of a checkpoint's folder by somebody else is waited for, and how often it is looked for.
+const REMOVAL: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Locks of folders that a machine of this process may depend on, though nobody answers for them any more.
 static ABANDONED: Mutex<Vec<Lock>> = Mutex::new(Vec::new());
@@ -130,13 +135,17 @@ impl Store {
         let folder = self.place(id).ok_or_else(wrong)?;
         dirs::private(&self.folder)?;
         let busy = || Error::new(Kind::Io, format!("cannot begin checkpoint {id}: another run is making it"));
-        // Whoever clears away what killed runs left may take the folder before it is locked.
-        for _ in 0..8 {
+        // Whoever clears away what killed runs left may have the folder before it is locked: such a one is soon done.
+        let until = Instant::now() + REMOVAL;
+        loop {
             match std::fs::create_dir(&folder) {
                 Ok(()) => {}
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
                     if !remove_if_free(&folder) {
-                        return Err(busy());
+                        if Instant::now() > until {
+                            return Err(busy());
+                        }
+                        std::thread::park_timeout(PAUSE);
                     }
                     continue;
                 }
@@ -152,8 +161,10 @@ impl Store {
                 let full = File::create(folder.join(LOCK)).map_err(|e| io_error("create", folder.join(LOCK), e));
                 full?;
             }
+            if Instant::now() > until {
+                return Err(busy());
+            }
         }
-        Err(busy())
     }
 
     /// Makes it a checkpoint, which stays held by whoever made it. What cannot be committed stays where it is until this

@@ -365,9 +365,9 @@ mod tests {
     fn time_runs_out_and_nothing_is_left() {
         let world = world();
         let started = Instant::now();
-        let error = world.err("rimg.exec('echo begun; sleep 1000 & echo $! > pid; wait', { timeout = '300ms' })");
+        let error = world.err("rimg.exec('echo begun; sleep 1000 & echo $! > pid; wait', { timeout = '1s' })");
         assert_eq!((error.kind(), error.get("stdout")), (Kind::Timeout, Some(&"begun\n".into())));
-        assert!(started.elapsed() < Duration::from_secs(3));
+        assert!(started.elapsed() < Duration::from_secs(30));
         assert_gone(&world);
     }
 
@@ -377,7 +377,7 @@ mod tests {
         let chunk = world.lua.load("rimg.exec('sleep 1000 & echo $! > pid; wait')");
         world.block_on(async {
             let run = chunk.exec_async();
-            assert!(tokio::time::timeout(Duration::from_millis(500), run).await.is_err());
+            assert!(tokio::time::timeout(Duration::from_secs(2), run).await.is_err());
         });
         assert_gone(&world);
         assert!(world.cx.resources.list().is_empty());
@@ -387,7 +387,7 @@ mod tests {
     fn assert_gone(world: &World) {
         let pid = std::fs::read_to_string(world.script_dir().join("pid")).unwrap();
         let stat = format!("/proc/{}/stat", pid.trim());
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + Duration::from_secs(30);
         // A zombie that nobody reaps counts as gone.
         while std::fs::read_to_string(&stat).is_ok_and(|text| !text.contains(") Z ")) {
             assert!(Instant::now() < deadline, "still there");
@@ -399,8 +399,8 @@ mod tests {
     fn a_daemon_left_behind_does_not_hold_the_script_up() {
         let world = world();
         let started = Instant::now();
-        world.ok("assert(rimg.exec('echo x; sleep 5 &').stdout == 'x\\n')");
-        assert!(started.elapsed() < Duration::from_secs(4));
+        world.ok("assert(rimg.exec('echo x; sleep 40 &').stdout == 'x\\n')");
+        assert!(started.elapsed() < Duration::from_secs(30));
     }
 
     #[test]
