@@ -22,7 +22,7 @@ impl Draft {
     /// Picks the name; nothing is there yet.
     pub fn of(target: &Path, cx: &BuildCx) -> Result<Draft> {
         let pending = Pending::beside(target)?;
-        let resource = cx.resources.enter_path("file", pending.path());
+        let resource = cx.resources.enter_path("file", pending.path())?;
         Ok(Draft { pending: Some(pending), resource, resources: cx.resources.clone(), force: cx.settings.force })
     }
 

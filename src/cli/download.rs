@@ -10,6 +10,7 @@ use super::args::{DownloadArgs, OutputArgs};
 use super::dispatch::Exit;
 use super::output::{self, Show};
 use super::{logging, out, signals};
+use crate::engine::journal::Journal;
 use crate::engine::{BuildCx, Mode, Resources, Scope, Settings};
 use crate::error::{Error, Kind, Result, io_error};
 use crate::host::digest::Algorithm;
@@ -41,7 +42,8 @@ pub fn download(args: DownloadArgs) -> Result<Exit> {
         .build()
         .map_err(|e| Error::new(Kind::Host, "cannot start the threads of a download").caused_by(e))?;
     let scope = Scope::new();
-    let cx = surroundings(&ui, &scope)?;
+    let journal = Journal::new("rimg download", &dirs::cache()?, &dirs::state()?);
+    let cx = surroundings(&ui, &scope, &journal)?;
     let result = {
         let _entered = runtime.enter();
         let signals = signals::listen(scope.clone(), ui)?;
@@ -50,6 +52,7 @@ pub fn download(args: DownloadArgs) -> Result<Exit> {
         result
     };
     runtime.shutdown_timeout(LAST_WORK);
+    journal.close();
     thread.join();
     let answer = match result {
         Ok(answer) => answer,
@@ -80,7 +83,7 @@ async fn fetch(wanted: &Wanted, cx: &BuildCx) -> Result<Answer> {
 }
 
 /// Makes the surroundings that a download in a script has from its run.
-fn surroundings(ui: &Ui, scope: &Scope) -> Result<BuildCx> {
+fn surroundings(ui: &Ui, scope: &Scope, journal: &Arc<Journal>) -> Result<BuildCx> {
     let here = std::env::current_dir().map_err(|e| io_error("find", ".", e))?;
     let cache_dir = dirs::cache()?;
     let settings = Settings {
@@ -89,14 +92,14 @@ fn surroundings(ui: &Ui, scope: &Scope) -> Result<BuildCx> {
         on_error: Default::default(),
         debug: false,
         script_dir: here,
-        work_dir: cache_dir.join("run"),
+        work_dir: journal.work_dir().to_owned(),
         cache_dir,
         state_dir: dirs::state()?,
     };
     Ok(BuildCx {
         build: "".into(),
         scope: scope.clone(),
-        resources: Resources::new(),
+        resources: Resources::of("", Some(journal), ui),
         ui: ui.clone(),
         settings: Arc::new(settings),
         step: None,

@@ -5,8 +5,10 @@ use std::time::Duration;
 use super::args::{OutputArgs, ScriptArgs};
 use super::output::{self, Show};
 use super::{logging, signals};
+use crate::engine::journal::Journal;
 use crate::engine::{Mode, Scope};
 use crate::error::{Error, Kind, Result};
+use crate::host::dirs;
 use crate::script::{self, Inspection, Outcome, RunOptions};
 
 /// How long work on other threads may take to notice that the run is over.
@@ -26,7 +28,7 @@ pub fn options(script: ScriptArgs, mode: Mode, debug: bool) -> RunOptions {
 }
 
 /// Runs a script to its end, and shows what happens.
-pub fn run(options: RunOptions, output: &OutputArgs, show: Show) -> Result<(Outcome, Inspection)> {
+pub fn run(mut options: RunOptions, output: &OutputArgs, show: Show) -> Result<(Outcome, Inspection)> {
     let (ui, thread) = output::start(output, show)?;
     logging::start(&ui, output.log_file.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -34,6 +36,8 @@ pub fn run(options: RunOptions, output: &OutputArgs, show: Show) -> Result<(Outc
         .build()
         .map_err(|e| Error::new(Kind::Host, "cannot start the threads of a run").caused_by(e))?;
     let scope = Scope::new();
+    let journal = Journal::new(&options.script.display().to_string(), &dirs::cache()?, &dirs::state()?);
+    options.journal = Some(journal.clone());
     let result = {
         let _entered = runtime.enter();
         let signals = signals::listen(scope.clone(), ui.clone())?;
@@ -42,6 +46,7 @@ pub fn run(options: RunOptions, output: &OutputArgs, show: Show) -> Result<(Outc
         result
     };
     runtime.shutdown_timeout(LAST_WORK);
+    journal.close();
     thread.join();
     Ok(result)
 }

@@ -99,7 +99,7 @@ impl BuildCx {
     pub fn private_dir(&self, name: &str) -> Result<PathBuf> {
         let unique = uuid::Uuid::new_v4().simple().to_string();
         let path = self.settings.work_dir.join(format!("{name}-{}", unique.get(..8).unwrap_or(&unique)));
-        self.resources.enter_path("folder", &path);
+        self.resources.enter_path("folder", &path)?;
         crate::host::dirs::private(&path).map_err(|e| e.within("cannot make a folder for this build"))?;
         Ok(path)
     }

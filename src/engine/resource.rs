@@ -1,13 +1,18 @@
 //! The registry of everything that would outlive a crash: entered before it is made, destroyed in reverse order.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use serde_json::Value;
 
+use super::journal::{Journal, Line, Trace};
 use crate::error::{Error, Kind, Result};
+use crate::host::census::Identity;
+use crate::ui::Ui;
 
 type Destroy = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send>;
 
@@ -17,6 +22,33 @@ const DESTROY_LIMIT: Duration = Duration::from_secs(60);
 /// Names one entry of a [`Resources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResourceId(u64);
+
+/// What is about to be made. `kind` is a word like `process`, `folder`, `file`, `machine`; `name` is what a person would look
+/// for; `trace` is what finds it after a crash.
+#[derive(Debug, Clone)]
+pub struct Resource {
+    pub kind: &'static str,
+    pub name: String,
+    pub trace: Trace,
+}
+
+impl Resource {
+    /// Returns what runs as processes of this host.
+    pub fn process(kind: &'static str, name: impl Into<String>) -> Resource {
+        Resource { kind, name: name.into(), trace: Trace::Process }
+    }
+
+    /// Returns a file or folder that is not in the run's work folder.
+    pub fn path(kind: &'static str, path: impl Into<PathBuf>) -> Resource {
+        let path = path.into();
+        Resource { kind, name: path.display().to_string(), trace: Trace::Path(path) }
+    }
+
+    /// Returns what is not on this host; the collector of that name finds it by `what`.
+    pub fn elsewhere(kind: &'static str, name: impl Into<String>, collector: &str, what: Value) -> Resource {
+        Resource { kind, name: name.into(), trace: Trace::Elsewhere { collector: collector.to_owned(), what } }
+    }
+}
 
 struct Entry {
     id: ResourceId,
@@ -31,16 +63,32 @@ struct Inner {
     entries: Vec<Entry>,
 }
 
+/// Where a build's resources are written down.
+struct Book {
+    journal: Arc<Journal>,
+    build: String,
+    ui: Ui,
+}
+
 /// The resources of one build (or of the run itself), last in, first out. Clones share the list.
 #[derive(Clone, Default)]
 pub struct Resources {
     inner: Arc<Mutex<Inner>>,
+    book: Option<Arc<Book>>,
 }
 
 impl Resources {
-    /// Makes an empty list.
+    /// Makes an empty list that is not written down.
     pub fn new() -> Resources {
         Resources::default()
+    }
+
+    /// Makes an empty list of a build, written down in the run's journal where there is one. Secrets that `ui` knows are not.
+    pub fn of(build: &str, journal: Option<&Arc<Journal>>, ui: &Ui) -> Resources {
+        let book = |journal: &Arc<Journal>| {
+            Arc::new(Book { journal: journal.clone(), build: build.to_owned(), ui: ui.clone() })
+        };
+        Resources { inner: Arc::default(), book: journal.map(book) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -50,33 +98,94 @@ impl Resources {
         }
     }
 
-    /// Enters a resource that is about to be made. `kind` is a word like `process`, `folder`, `file`, `machine`; `name`
-    /// is what a person would look for. `destroy` must be idempotent and succeed when the thing was never made.
-    pub fn enter<F, Fut>(&self, kind: &'static str, name: impl Into<String>, destroy: F) -> ResourceId
+    fn add(&self, kind: &'static str, name: &str, destroy: Destroy) -> ResourceId {
+        let mut inner = self.lock();
+        inner.next += 1;
+        let id = ResourceId(self.book.as_ref().map_or(inner.next, |book| book.journal.number()));
+        inner.entries.push(Entry { id, kind, name: name.to_owned(), destroy });
+        id
+    }
+
+    /// Enters a resource that is about to be made; what finds it after a crash is on disk when this returns. `destroy` must be
+    /// idempotent and succeed when the thing was never made.
+    pub async fn enter<F, Fut>(&self, resource: Resource, destroy: F) -> Result<ResourceId>
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
-        let mut inner = self.lock();
-        inner.next += 1;
-        let id = ResourceId(inner.next);
-        let destroy: Destroy = Box::new(move || Box::pin(destroy()));
-        inner.entries.push(Entry { id, kind, name: name.into(), destroy });
-        id
+        let Resource { kind, name, trace } = resource;
+        let id = self.add(kind, &name, Box::new(move || Box::pin(destroy())));
+        if let Some(book) = &self.book {
+            let name = book.ui.secrets().mask(&name);
+            let written = book.journal.enter(id.0, (kind, &name, &book.build), trace).await;
+            if let Err(error) = written {
+                self.forget(id);
+                return Err(error);
+            }
+        }
+        Ok(id)
     }
 
-    /// Enters a file or folder, and removes it (with all it holds) when the time comes.
-    pub fn enter_path(&self, kind: &'static str, path: impl Into<std::path::PathBuf>) -> ResourceId {
+    /// Enters what ends with this process and leaves nothing: a server, a task.
+    pub fn enter_memory<F, Fut>(&self, kind: &'static str, name: impl Into<String>, destroy: F) -> ResourceId
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.add(kind, &name.into(), Box::new(move || Box::pin(destroy())))
+    }
+
+    /// Enters a file or folder in the run's work folder, or one that is yet unfinished
+    /// ([`Pending`](crate::host::atomic::Pending)), and removes it (with all it holds) when the time comes. What finds such a
+    /// one is written already; blocks only where it is the first that the run makes.
+    pub fn enter_path(&self, kind: &'static str, path: impl Into<PathBuf>) -> Result<ResourceId> {
         let path = path.into();
-        self.enter(kind, path.display().to_string(), move || async move {
-            let result = tokio::task::spawn_blocking(move || crate::host::atomic::remove(&path)).await;
+        let name = path.display().to_string();
+        let removed = path.clone();
+        let destroy = move || async move {
+            let result = tokio::task::spawn_blocking(move || crate::host::atomic::remove(&removed)).await;
             result.map_err(|e| Error::new(Kind::Internal, "removing a path was interrupted").caused_by(e))
-        })
+        };
+        let id = self.add(kind, &name, Box::new(move || Box::pin(destroy())));
+        if let Some(book) = &self.book
+            && let Err(error) = book.journal.enter_found(id.0, (kind, &name, &book.build), path)
+        {
+            self.forget(id);
+            return Err(error);
+        }
+        Ok(id)
+    }
+
+    /// Notes which process a resource now is: found and ended by that as well, even if it has lost the run's mark.
+    pub fn has_process(&self, id: ResourceId, pid: Option<u32>) {
+        if let (Some(book), Some(process)) = (&self.book, pid.and_then(Identity::of)) {
+            book.journal.note(&Line::Process { id: id.0, process });
+        }
+    }
+
+    /// Notes how a person gets into a machine, for `rimg ps`.
+    pub fn has_way(&self, id: ResourceId, way: Value) {
+        if let Some(book) = &self.book {
+            book.journal.note(&Line::Way { id: id.0, way });
+        }
+    }
+
+    /// Leaves a resource as it is when the build ends: it is not destroyed here any more, and `rimg gc` removes it only when
+    /// it is named. What stands for it in this process is given up with it.
+    pub async fn keep(&self, id: ResourceId, why: &str) -> Result<()> {
+        if let Some(book) = &self.book {
+            book.journal.kept(id.0, book.ui.secrets().mask(why)).await?;
+        }
+        self.lock().entries.retain(|entry| entry.id != id);
+        Ok(())
     }
 
     /// Strikes out a resource that is gone, or that has become an output of the build.
     pub fn forget(&self, id: ResourceId) {
         self.lock().entries.retain(|entry| entry.id != id);
+        if let Some(book) = &self.book {
+            book.journal.gone(id.0);
+        }
     }
 
     /// Destroys one resource now and strikes it out; a resource that is gone is fine. When this is cancelled, the
@@ -95,7 +204,7 @@ impl Resources {
             Entry { id, kind: entry.kind, name: entry.name.clone(), destroy: Box::new(move || Box::pin(ended)) }
         };
         let result = Self::destroy(begun).await;
-        self.forget(id);
+        self.ended(id, &result);
         result
     }
 
@@ -105,9 +214,21 @@ impl Resources {
         loop {
             let entry = self.lock().entries.pop();
             let Some(entry) = entry else { return failures };
-            if let Err(error) = Self::destroy(entry).await {
-                failures.push(error);
+            let id = entry.id;
+            let result = Self::destroy(entry).await;
+            self.ended(id, &result);
+            failures.extend(result.err());
+        }
+    }
+
+    /// What could not be removed stays in the journal, for `rimg gc`.
+    fn ended(&self, id: ResourceId, result: &Result<()>) {
+        match (result, &self.book) {
+            (Err(error), Some(book)) => {
+                self.lock().entries.retain(|entry| entry.id != id);
+                book.journal.note(&Line::Stays { id: id.0, why: book.ui.secrets().mask(&error.to_string()) });
             }
+            _ => self.forget(id),
         }
     }
 
@@ -135,7 +256,7 @@ mod tests {
         let resources = Resources::new();
         let gone = Arc::new(Mutex::new(false));
         let done = gone.clone();
-        let id = resources.enter("machine", "slow", move || async move {
+        let id = resources.enter_memory("machine", "slow", move || async move {
             tokio::time::sleep(Duration::from_millis(80)).await;
             *done.lock().unwrap() = true;
             Ok(())
@@ -155,7 +276,7 @@ mod tests {
         let ids: Vec<_> = (0..4)
             .map(|n| {
                 let order = order.clone();
-                resources.enter("thing", n.to_string(), move || async move {
+                resources.enter_memory("thing", n.to_string(), move || async move {
                     order.lock().unwrap().push(n);
                     Ok(())
                 })

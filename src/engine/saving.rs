@@ -140,7 +140,7 @@ impl Session {
             }
         });
         let abort = task.abort_handle();
-        self.cx.resources.enter("checkpoint", step.record.id.clone(), move || async move {
+        self.cx.resources.enter_memory("checkpoint", step.record.id.clone(), move || async move {
             // A build that fails soon after it goes on from it the next time.
             let _ = tokio::time::timeout(LAST_WRITING, written.cancelled()).await;
             abort.abort();

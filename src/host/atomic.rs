@@ -1,14 +1,24 @@
 //! Files and folders that appear whole, by rename, or not at all.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use super::owner;
 use crate::error::{Error, Kind, Result, io_error};
+
+/// What is between the name of a file and the run in the name that it has until it is whole.
+const INFIX: &str = ".rimg-";
+/// Stands for the run in the names of what no run makes.
+pub const NOBODY: &str = "000000000000";
+/// How many random characters such a name ends with.
+const UNIQUE: usize = 8;
+/// What file systems allow, in bytes.
+const LONGEST_NAME: usize = 255;
 
 /// A place beside `target` to write to, removed on drop unless it was committed.
 ///
-/// It is in the same folder, so that the rename cannot cross file systems. Register it with the run's resources where a
-/// crash must not leave it behind.
+/// It is in the same folder, so that the rename cannot cross file systems. Its name says which run it belongs to, and the run
+/// has written down that it makes files in the folder: so it is found after a crash.
 pub struct Pending {
     target: PathBuf,
     path: PathBuf,
@@ -16,7 +26,7 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Picks an unused name `.NAME.rimg-XXXXXXXX` beside `target` and creates the parent folders.
+    /// Picks an unused name `.NAME.rimg-RUN-XXXXXXXX` beside `target` and creates the parent folders.
     pub fn beside(target: &Path) -> Result<Pending> {
         let target = std::path::absolute(target).map_err(|e| io_error("resolve", target, e))?;
         let name = target
@@ -24,10 +34,16 @@ impl Pending {
             .ok_or_else(|| Error::new(Kind::Io, format!("{} does not name a file", target.display())))?;
         let parent = target.parent().unwrap_or(Path::new("/"));
         std::fs::create_dir_all(parent).map_err(|e| io_error("create folder", parent, e))?;
-        let mut hidden = OsString::from(".");
-        hidden.push(name);
+        let owner = owner::current();
+        if let Some(owner) = &owner {
+            owner.before_file(parent)?;
+        }
         let id = uuid::Uuid::new_v4().simple().to_string();
-        hidden.push(format!(".rimg-{}", id.get(..8).unwrap_or(&id)));
+        let owner = owner.as_ref().map_or(NOBODY, |owner| owner.id());
+        let mark = format!("{INFIX}{owner}-{}", id.get(..UNIQUE).unwrap_or(&id));
+        let mut hidden = OsString::from(".");
+        hidden.push(shortened(name, LONGEST_NAME - 1 - mark.len()));
+        hidden.push(mark);
         Ok(Pending { path: parent.join(hidden), target, done: false })
     }
 
@@ -69,6 +85,9 @@ impl Pending {
     pub fn replace(self) -> Result<PathBuf> {
         let target = self.target.clone();
         let aside = Pending::beside(&target)?;
+        if let Some(owner) = owner::current() {
+            owner.before_aside(aside.path(), &target)?;
+        }
         std::fs::rename(&target, aside.path()).map_err(|e| io_error("move aside", &target, e))?;
         self.commit().inspect_err(|_| {
             let _ = std::fs::rename(aside.path(), &target);
@@ -82,6 +101,24 @@ impl Drop for Pending {
             remove(&self.path);
         }
     }
+}
+
+/// Returns the run whose half-made file has that name; none when no file of this kind has.
+pub fn owner_of(name: &OsStr) -> Option<String> {
+    let name = name.to_string_lossy();
+    let (_, mark) = name.strip_prefix('.')?.rsplit_once(INFIX)?;
+    let (owner, unique) = mark.split_once('-')?;
+    (owner.len() == NOBODY.len() && unique.len() == UNIQUE).then(|| owner.to_owned())
+}
+
+/// Returns a name, or its beginning where it is too long.
+fn shortened(name: &OsStr, most: usize) -> OsString {
+    if name.len() <= most {
+        return name.to_owned();
+    }
+    let text = name.to_string_lossy();
+    let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.get(..end).unwrap_or_default().into()
 }
 
 /// Removes a file or a folder with all it holds; nothing there is fine.
@@ -124,6 +161,12 @@ mod tests {
         write(&target, b"one").unwrap();
         write(&target, b"two").unwrap();
         assert_eq!(std::fs::read_to_string(&target).unwrap(), "two");
+        let pending = Pending::beside(&dir.path().join("ä".repeat(127))).unwrap();
+        std::fs::write(pending.path(), "half").unwrap();
+        assert_eq!(owner_of(pending.path().file_name().unwrap()), Some(NOBODY.to_owned()));
+        for other in [".out.rimg-12345678", "out.rimg-000000000000-12345678", ".out", ".x.rimg-000000000000-1"] {
+            assert_eq!(owner_of(OsStr::new(other)), None);
+        }
         assert!(refuse_existing(&target, false).is_err());
         assert!(refuse_existing(&target, true).is_ok());
     }

@@ -2,12 +2,14 @@
 
 pub mod atomic;
 pub mod blocking;
+pub mod census;
 pub mod copy;
 pub mod digest;
 pub mod dirs;
 pub mod downloads;
 pub mod glob;
 pub mod lock;
+pub mod owner;
 pub mod process;
 pub mod qemu_img;
 pub mod sparse;

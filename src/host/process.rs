@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 
+use super::owner;
 use crate::error::{Error, Kind, Result};
 
 /// Finds a program in `PATH`, as a shell does; a name with a slash is taken as it is.
@@ -72,6 +73,10 @@ impl Process {
     /// Starts `command` in a new process group, without standard input unless the command sets one.
     pub fn spawn(command: &mut Command) -> Result<Process> {
         let program = command.as_std().get_program().to_owned();
+        if let Some(owner) = owner::current() {
+            owner.before_process()?;
+            command.env(owner::MARK, owner.id());
+        }
         let child = command.process_group(0).kill_on_drop(true).spawn().map_err(|e| {
             let error = Error::new(Kind::Host, format!("cannot start {}", program.to_string_lossy()));
             match e.kind() {

@@ -74,7 +74,7 @@ pub fn declare(lua: &Lua, name: &str, limit: Option<Duration>, body: Function) -
     let cx = BuildCx {
         build: name.into(),
         scope: state.main.scope.child(),
-        resources: Resources::new(),
+        resources: Resources::of(name, state.journal.as_ref(), &state.ui),
         ui: state.ui.for_build(name),
         settings: state.settings.clone(),
         step: None,

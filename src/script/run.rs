@@ -25,13 +25,13 @@ use crate::ui::{Event, Ui};
 
 /// Runs (or checks, or inspects) a script. What there is to say goes to `ui`; cancelling `scope` unwinds every build.
 pub async fn run(options: RunOptions, ui: Ui, scope: Scope) -> (Outcome, Inspection) {
-    let resources = Resources::new();
     let started = Instant::now();
     let mode = match options.mode {
         Mode::Live => "run",
         Mode::Check => "check",
         Mode::Inspect => "inspect",
     };
+    let resources = Resources::of("", options.journal.as_ref(), &ui);
     ui.emit(Event::RunStarted {
         version: env!("CARGO_PKG_VERSION"),
         script: options.script.display().to_string(),
@@ -86,13 +86,16 @@ fn prepare(options: &RunOptions, ui: &Ui, scope: &Scope, resources: &Resources) 
     let source = read_script(&script)?;
     let script_dir = script.parent().unwrap_or(Path::new("/")).to_owned();
     let cache_dir = options.cache_dir.clone().map_or_else(dirs::cache, Ok)?;
-    let run_id = uuid::Uuid::new_v4().simple().to_string();
-    let work_dir = cache_dir.join("run").join(run_id.get(..12).unwrap_or(&run_id));
-    // A check makes it only when a script asks for a temporary folder; it goes all the same.
-    resources.enter_path("folder", &work_dir);
-    if options.mode == Mode::Live {
-        dirs::private(&work_dir)?;
-    }
+    // It is made by what first needs it, and goes with the journal.
+    let work_dir = match &options.journal {
+        Some(journal) => journal.work_dir().to_owned(),
+        None => {
+            let id = uuid::Uuid::new_v4().simple().to_string();
+            let work_dir = cache_dir.join("run").join(id.get(..12).unwrap_or(&id));
+            resources.enter_path("folder", &work_dir)?;
+            work_dir
+        }
+    };
     let settings = Arc::new(Settings {
         mode: options.mode,
         force: options.force,
@@ -114,7 +117,7 @@ fn prepare(options: &RunOptions, ui: &Ui, scope: &Scope, resources: &Resources) 
     let main = BuildCx {
         build: name.as_str().into(),
         scope: scope.child(),
-        resources: Resources::new(),
+        resources: Resources::of(&name, options.journal.as_ref(), ui),
         ui: ui.for_build(&name),
         settings: settings.clone(),
         step: None,
@@ -127,6 +130,7 @@ fn prepare(options: &RunOptions, ui: &Ui, scope: &Scope, resources: &Resources) 
         ui: ui.clone(),
         scope: scope.clone(),
         main,
+        journal: options.journal.clone(),
         main_worked: Cell::new(false),
         acted: Cell::new(false),
         pretended: Cell::new(false),

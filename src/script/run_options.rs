@@ -1,8 +1,10 @@
 //! What the command line asks of the script layer, and what it gets back.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::engine::Mode;
+use crate::engine::journal::Journal;
 use crate::engine::on_error::OnError;
 use crate::engine::replay::run::Choices;
 
@@ -33,6 +35,8 @@ pub struct RunOptions {
     /// Where caches and state are kept, in place of this user's folders.
     pub cache_dir: Option<PathBuf>,
     pub state_dir: Option<PathBuf>,
+    /// Where what the run makes is written down; none: nowhere, and a crash leaves it.
+    pub journal: Option<Arc<Journal>>,
 }
 
 impl RunOptions {
@@ -53,6 +57,7 @@ impl RunOptions {
             mode: Mode::Live,
             cache_dir: None,
             state_dir: None,
+            journal: None,
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::builds::Build;
 use super::variables::Variables;
+use crate::engine::journal::Journal;
 use crate::engine::schedule::{Schedule, Selection};
 use crate::engine::{BuildCx, Scope, Settings};
 use crate::ui::Ui;
@@ -31,6 +32,7 @@ pub struct State {
     pub schedule: Arc<Schedule>,
     pub selection: Selection,
     pub variables: Variables,
+    pub journal: Option<Arc<Journal>>,
     pub builds: RefCell<Vec<Rc<Build>>>,
     /// The tasks of the builds that were started and are not waited for yet, in order.
     pub tasks: RefCell<VecDeque<JoinHandle<()>>>,

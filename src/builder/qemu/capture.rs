@@ -88,7 +88,7 @@ fn is_empty_folder(path: &Path) -> bool {
 pub async fn capture(shared: &Shared, spec: &CaptureSpec, cx: &BuildCx) -> Result<Artifact> {
     let target = Target::of(&shared.options, spec, cx)?;
     let pending = Pending::beside(&target.directory)?;
-    let resource = cx.resources.enter_path("folder", pending.path());
+    let resource = cx.resources.enter_path("folder", pending.path())?;
     let made = make(shared, &target, &pending, cx).await;
     let committed = match made {
         Ok(virtual_size) => put_in_place(pending, &target).await.map(|directory| (directory, virtual_size)),
@@ -180,29 +180,14 @@ async fn write_disk(shared: &Shared, target: &Target, disk: &Path, to: &Path, cx
     Ok(info.virtual_size)
 }
 
-/// Renames the pending folder to its place. One that is there is put aside first and removed afterwards, so that at
-/// every moment either the old or the new one is whole.
+/// Renames the pending folder to its place; one that is there is replaced if that is wanted.
 async fn put_in_place(pending: Pending, target: &Target) -> Result<PathBuf> {
     let (directory, force) = (target.directory.clone(), target.force);
-    tokio::task::spawn_blocking(move || {
-        let aside = match std::fs::symlink_metadata(&directory) {
-            Ok(_) if is_empty_folder(&directory) => None,
-            Ok(_) if force => Some(Pending::beside(&directory)?),
-            Ok(_) => return atomic::refuse_existing(&directory, false).map(|()| directory),
-            Err(_) => None,
-        };
-        if let Some(aside) = &aside {
-            std::fs::rename(&directory, aside.path()).map_err(|e| io_error("move aside", &directory, e))?;
-        }
-        match pending.commit() {
-            Ok(path) => Ok(path),
-            Err(error) => {
-                if let Some(aside) = &aside {
-                    let _ = std::fs::rename(aside.path(), &directory);
-                }
-                Err(error)
-            }
-        }
+    tokio::task::spawn_blocking(move || match std::fs::symlink_metadata(&directory) {
+        Ok(_) if is_empty_folder(&directory) => pending.commit(),
+        Ok(_) if force => pending.replace(),
+        Ok(_) => atomic::refuse_existing(&directory, false).map(|()| directory),
+        Err(_) => pending.commit(),
     })
     .await
     .context(Kind::Internal, "renaming the output was interrupted")?

@@ -128,6 +128,11 @@ impl Emulator {
         self.process.id()
     }
 
+    /// Returns the processes that the machine is.
+    pub fn ids(&self) -> impl Iterator<Item = u32> {
+        self.process.id().into_iter().chain(self.tpm.as_ref().and_then(Tpm::id))
+    }
+
     /// Waits for QEMU's end. May be dropped and called again.
     pub async fn wait(&mut self) -> std::io::Result<ExitStatus> {
         let status = self.process.wait().await?;

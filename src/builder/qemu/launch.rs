@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,8 @@ use super::media::{self, Media};
 use super::network;
 use super::supervisor::{self, Shared};
 use super::tail::Tail;
-use crate::engine::{BuildCx, Health};
+use crate::engine::journal::Trace;
+use crate::engine::{BuildCx, Health, Resource};
 use crate::error::{Context, Error, Kind, Result, io_error};
 
 /// All that a machine begins with, on an empty disk, an image or a checkpoint.
@@ -135,6 +136,8 @@ pub async fn machine(builder: &QemuBuilder, begun: Begun, cx: &BuildCx) -> Resul
         starts: watch::Sender::new(0),
         qmp: Mutex::default(),
         process_id: Mutex::default(),
+        resource: OnceLock::new(),
+        user: login.as_ref().map(|login| login.user().to_owned()),
         going_off: AtomicBool::new(options.machine.disable_shutdown),
         reached: AtomicBool::new(resumes),
         typed: AtomicBool::new(false),
@@ -150,7 +153,8 @@ pub async fn machine(builder: &QemuBuilder, begun: Begun, cx: &BuildCx) -> Resul
     let (started, hears) = oneshot::channel();
     let (stop, finished, tasks) = (shared.stop.clone(), shared.finished.clone(), shared.tasks.clone());
     let server = media.server;
-    let resource = cx.resources.enter("machine", format!("qemu {}", shared.name), move || async move {
+    let what = Resource { kind: "machine", name: shared.name.clone(), trace: Trace::Path(dir.clone()) };
+    let entered = cx.resources.enter(what, move || async move {
         stop.cancel();
         finished.cancelled().await;
         tasks.close();
@@ -163,6 +167,8 @@ pub async fn machine(builder: &QemuBuilder, begun: Begun, cx: &BuildCx) -> Resul
         removed.context(Kind::Internal, "removing the machine's folder was interrupted")?;
         stopped
     });
+    let resource = entered.await?;
+    let _ = shared.resource.set(resource);
     tokio::spawn(supervisor::run(shared.clone(), choice, started, cx.clone()));
     hears.await.map_err(|_| Error::new(Kind::Internal, "the machine's supervisor is gone"))??;
     let machine = Arc::new(QemuMachine {

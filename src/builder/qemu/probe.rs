@@ -13,7 +13,7 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 
 use super::arguments::escaped;
-use crate::engine::BuildCx;
+use crate::engine::{BuildCx, Resource};
 use crate::error::{Result, io_error};
 use crate::host::process::Process;
 
@@ -49,12 +49,14 @@ pub async fn try_out(
 
     let slot: Arc<Mutex<Option<Process>>> = Arc::default();
     let in_registry = slot.clone();
-    let resource = cx.resources.enter("process", "qemu (trying an accelerator)", move || async move {
+    let what = Resource::process("process", "qemu (trying an accelerator)");
+    let entered = cx.resources.enter(what, move || async move {
         if let Some(mut process) = in_registry.lock().await.take() {
             process.end(Duration::from_secs(1)).await;
         }
         Ok(())
     });
+    let resource = entered.await?;
     let verdict = match Process::spawn(&mut command) {
         Ok(process) => watch(slot.lock().await.insert(process), pc.then_some(log.as_path())).await,
         Err(error) => Err(error),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -22,7 +22,7 @@ use super::qmp::{Event, Qmp};
 use super::screen::Reader;
 use super::tail::Tail;
 use crate::engine::placeholders::Placeholders;
-use crate::engine::{BuildCx, Health, picture};
+use crate::engine::{BuildCx, Health, ResourceId, picture};
 use crate::error::{Error, Kind, Result};
 
 /// How often what the guest and its firmware wrote is looked at.
@@ -73,6 +73,10 @@ pub struct Shared {
     pub starts: watch::Sender<u32>,
     pub qmp: Mutex<Option<Qmp>>,
     pub process_id: Mutex<Option<u32>>,
+    /// What the machine is among the build's resources, from before its first start.
+    pub resource: OnceLock<ResourceId>,
+    /// Whom one logs in as.
+    pub user: Option<String>,
     pub serial: Mutex<Tail>,
     pub firmware: Mutex<Tail>,
     /// Up to which offset expectations have used up what is on the serial console.
@@ -163,6 +167,16 @@ impl Shared {
         (lock(&self.serial).poll(), lock(&self.firmware).poll())
     }
 
+    /// Writes down which processes the machine is now, and where it is logged in to.
+    fn note(&self, emulator: &Emulator, cx: &BuildCx) {
+        let Some(resource) = self.resource.get() else { return };
+        emulator.ids().for_each(|pid| cx.resources.has_process(*resource, Some(pid)));
+        if let Some(user) = self.user.as_ref().filter(|_| self.options.network.forwards()) {
+            let way = serde_json::json!({ "host": "127.0.0.1", "port": *self.port.borrow(), "user": user });
+            cx.resources.has_way(*resource, way);
+        }
+    }
+
     async fn start(&self, choice: &Choice, seen: &Path) -> Result<(Emulator, broadcast::Receiver<Event>)> {
         let mut port = *self.port.borrow();
         let disks = self.disks();
@@ -237,6 +251,7 @@ pub async fn run(shared: Arc<Shared>, mut choice: Choice, started: oneshot::Send
     loop {
         let begun = async {
             let (mut emulator, events) = shared.start(&choice, &firmware_path).await?;
+            shared.note(&emulator, &cx);
             shared.options.display.open(&emulator.qmp, &cx).await?;
             if let Some(incoming) = &shared.incoming {
                 incoming.load(&mut emulator).await?;

@@ -37,6 +37,10 @@ impl Tpm {
         Ok((Tpm { process }, ours.into()))
     }
 
+    pub fn id(&self) -> Option<u32> {
+        self.process.id()
+    }
+
     /// Ends it and waits for it.
     pub async fn end(&mut self) {
         self.process.end(Duration::from_secs(2)).await;

@@ -44,7 +44,7 @@ impl HttpServer {
         }
         let (address, (min, max)) = (options.address(), options.ports());
         let (stop, finished) = (CancellationToken::new(), CancellationToken::new());
-        let resource = cx.resources.enter("server", format!("HTTP on {address}"), {
+        let resource = cx.resources.enter_memory("server", format!("HTTP on {address}"), {
             let (stop, finished) = (stop.clone(), finished.clone());
             move || async move {
                 stop.cancel();

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::current::current;
 use crate::engine::options::{Blob, EnvChanges};
-use crate::engine::{BuildCx, OutputSink, ResourceId, Resources, Seconds};
+use crate::engine::{BuildCx, OutputSink, Resource, ResourceId, Resources, Seconds};
 use crate::error::{Error, Kind, Result};
 use crate::host::process::{self, Process};
 use crate::provisioner::output::{Capture, Captured};
@@ -149,7 +149,7 @@ async fn run(cx: &BuildCx, title: &str, argv: Vec<OsString>, options: &ExecOptio
         };
     }
     let _progress = cx.ui.progress(title, None, Unit::Spinner);
-    let entered = Entered::new(&cx.resources, title);
+    let entered = Entered::new(&cx.resources, title).await?;
     let mut process = Process::spawn(&mut command).map_err(|e| e.within(OF))?;
     entered.started(process.id());
     let capture = Mutex::new(Capture::new(cx.ui.clone(), "localhost", options.quiet));
@@ -236,22 +236,23 @@ struct Entered {
 }
 
 impl Entered {
-    fn new(resources: &Resources, title: &str) -> Entered {
+    async fn new(resources: &Resources, title: &str) -> Result<Entered> {
         let group = std::sync::Arc::new(std::sync::OnceLock::<u32>::new());
         let started = group.clone();
-        let id = resources.enter("process", title, move || async move {
+        let entered = resources.enter(Resource::process("process", title), move || async move {
             let pid = started.get().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
             if let Some(pid) = pid {
                 let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
             }
             Ok(())
         });
-        Entered { resources: resources.clone(), id, group }
+        Ok(Entered { resources: resources.clone(), id: entered.await?, group })
     }
 
     fn started(&self, id: Option<u32>) {
         if let Some(id) = id {
             let _ = self.group.set(id);
+            self.resources.has_process(self.id, Some(id));
         }
     }
 }

@@ -283,7 +283,7 @@ async fn save(
             .hint("name the file that the answer is saved to"));
     }
     let pending = Pending::beside(to)?;
-    let resource = cx.resources.enter_path("download", pending.path());
+    let resource = cx.resources.enter_path("download", pending.path())?;
     let saved = async {
         let io = |e| io_error("write", pending.path(), e);
         let mut file = tokio::fs::File::create(pending.path()).await.map_err(io)?;
