@@ -45,4 +45,7 @@ pub struct Saved {
     /// What the builder needs to go on from it, besides the folder's files. May hold what the machine itself holds
     /// (keys to log in with); it is kept beside the machine's memory, as private as that.
     pub state: serde_json::Value,
+    /// By how much all of it delayed the machine: how long that stood still, and for how long its processors had to wait
+    /// for the host's while the rest was written, where that can be known.
+    pub delayed: Duration,
 }

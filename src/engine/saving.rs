@@ -9,7 +9,6 @@ use super::cx::BuildCx;
 use super::operation::Operation;
 use super::replay::checkpoints::{Begun, Meta};
 use super::replay::history::{History, Step};
-use super::replay::pressure;
 use super::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::host::blocking;
@@ -17,9 +16,6 @@ use crate::ui::units;
 
 /// How long the end of a build waits for a checkpoint that is being written.
 const LAST_WRITING: std::time::Duration = std::time::Duration::from_secs(3);
-
-/// How much of the time in which a checkpoint is written it may be said to have taken from the machine.
-const MOST_DELAY: f64 = 0.1;
 
 impl Session {
     /// `vm:checkpoint`: keeps the machine as it is now, so that a later run goes on from here at most.
@@ -96,7 +92,7 @@ impl Session {
             history.stop_saving();
             return Ok(());
         };
-        let (started, waited) = (Instant::now(), pressure::waited());
+        let started = Instant::now();
         let (run, id) = (history.run.clone(), step.record.id.clone());
         let begun = Arc::new(blocking::run(move |_| run.checkpoints.begin(&id)).await?);
         history.keep(begun.clone());
@@ -124,11 +120,11 @@ impl Session {
             let ended = async {
                 let saved = saving.rest.await?;
                 let cost = started.elapsed().as_secs_f64();
-                let delay = paused + waited_since(waited, cost);
+                let delay = saved.delayed.as_secs_f64();
                 let meta = Meta { state: saved.state, cost, ..meta };
                 let held = commit(&history, begun, meta).await?;
                 cx.ui.debug(format!(
-                    "checkpoint after {}: the machine stood still for {paused:.3} s, {} written in {cost:.2} s",
+                    "checkpoint after {}: the machine stood still for {paused:.3} s, lost {delay:.3} s in all, {} written in {cost:.2} s",
                     held.meta().title,
                     units::size(held.meta().size)
                 ));
@@ -165,14 +161,4 @@ async fn commit(history: &Arc<History>, begun: Arc<Begun>, meta: Meta) -> Result
     let begun = Arc::try_unwrap(begun)
         .map_err(|_| Error::new(Kind::Internal, "a checkpoint was completed while it was in use"))?;
     blocking::run(move |_| run.checkpoints.commit(begun, &meta)).await
-}
-
-/// Returns for how long tasks waited for a processor since then, which is what the writing took from the machine, at most: among
-/// them is what writes, so that no more than a share of the time is believed.
-fn waited_since(before: Option<f64>, elapsed: f64) -> f64 {
-    let most = elapsed * MOST_DELAY;
-    match (before, pressure::waited()) {
-        (Some(before), Some(now)) => (now - before).clamp(0.0, most),
-        _ => most,
-    }
 }

@@ -79,8 +79,8 @@ impl Session {
         let seconds = started.elapsed().as_secs_f64();
         run.count_performed();
         let record = session.record_boot(&history, &place, request.clone(), seconds).await?;
+        history.wake(0.0, 0.0);
         history.begin(&place).done(Step { record: Arc::new(record), redo: None }, seconds);
-        history.wake(0.0);
         session.save(&history, None, Some(alone), cx).await;
         Ok((session, false))
     }
@@ -140,6 +140,7 @@ impl Session {
     }
 
     async fn go_on(self: &Arc<Self>, history: &Arc<History>, cx: &BuildCx) -> Result<()> {
+        let began = Instant::now();
         let steps = history.steps();
         let mut from = 0;
         let mut resumed = false;
@@ -160,7 +161,7 @@ impl Session {
             self.redo(history, step, cx).await?;
         }
         let redone = redone.elapsed().as_secs_f64();
-        history.wake(redone);
+        history.wake(began.elapsed().as_secs_f64(), redone);
         // Only where nothing was redone is the machine what its first record says.
         let alone = booted.filter(|_| steps.len() == 1);
         if alone.is_some() || history.is_worth_saving_after(redone) {

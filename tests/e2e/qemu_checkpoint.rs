@@ -6,7 +6,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rimg::engine::machine::Shutdown;
 use rimg::engine::options::Value;
-use rimg::engine::{Builder, CaptureSpec, Checkpoint, Command, Communicator, Health, Machine, OutputSink, Saving};
+use rimg::engine::{
+    Builder, CaptureSpec, Checkpoint, Command, Communicator, Health, Machine, OutputSink, Saved, Saving,
+};
 use rimg::error::{Error, Kind};
 
 use crate::support::build::TestBuild;
@@ -118,9 +120,10 @@ impl Bench {
         let began = Instant::now();
         let saving = self.begin(machine, name).await;
         let paused = saving.paused;
-        let state = saving.rest.await.expect("a checkpoint").state;
-        let (size, raw) = (&state["memory"]["size"], &state["memory"]["raw"]);
-        measured(&format!("{name}: paused {paused:?}, done after {:?}, {size} of {raw} bytes", began.elapsed()));
+        let Saved { state, delayed } = saving.rest.await.expect("a checkpoint");
+        let (size, raw, all) = (&state["memory"]["size"], &state["memory"]["raw"], began.elapsed());
+        measured(&format!("{name}: paused {paused:?}, delayed {delayed:?}, done after {all:?}, {size} of {raw} bytes"));
+        assert!(paused <= delayed, "{delayed:?}");
         Checkpoint { folder: self.folder(name), state }
     }
 

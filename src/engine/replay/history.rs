@@ -138,11 +138,12 @@ impl History {
         self.lock().live
     }
 
-    /// Says that the machine is there now; `redone` is how long it took to redo what came after its checkpoint.
-    pub fn wake(&self, redone: f64) {
+    /// Says that the machine is there now; `worked` is how long that took, and `redone` how much of it to redo what came
+    /// after its checkpoint.
+    pub fn wake(&self, worked: f64, redone: f64) {
         let mut state = self.lock();
         state.live = true;
-        state.account = Account { redo: redone, worked: redone, ..state.account };
+        state.account = Account { redo: redone, worked, ..state.account };
     }
 
     /// Says that the machine is gone, and can be brought back to where it was.

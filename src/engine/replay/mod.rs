@@ -11,7 +11,6 @@ pub mod lookup;
 mod place;
 pub mod plan;
 pub mod policy;
-pub mod pressure;
 pub mod record;
 pub mod records;
 pub mod run;

@@ -242,6 +242,7 @@ impl Checkpoints for FolderMachine {
         let disk = layers::keep(self.guest.disk(), &layer, base.as_ref())?;
         let memory = layers::keep(self.guest.memory(), &layer, None)?;
         *self.base.lock().unwrap() = Some(disk.clone());
+        let paused = started.elapsed();
         let (rest_time, fails) = (self.behaviour.rest_time, self.behaviour.rest_fails);
         let list = folder.join(LIST);
         let rest = async move {
@@ -252,9 +253,9 @@ impl Checkpoints for FolderMachine {
             let text = serde_json::to_vec(&Kept { disk, memory })
                 .map_err(|e| Error::new(Kind::Internal, "a list cannot be written").caused_by(e))?;
             std::fs::write(&list, &text).map_err(|e| io_error("write", &list, e))?;
-            Ok(Saved { state: serde_json::json!(blake3::hash(&text).to_hex().as_str()) })
+            Ok(Saved { state: serde_json::json!(blake3::hash(&text).to_hex().as_str()), delayed: paused })
         };
-        Ok(Saving { paused: started.elapsed(), rest: rest.boxed() })
+        Ok(Saving { paused, rest: rest.boxed() })
     }
 }
 

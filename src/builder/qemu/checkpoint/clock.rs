@@ -31,8 +31,9 @@ reseed='[ -e /sys/bus/acpi/drivers/vmgenid ] || {
   perl -e "open(F, q(>), q(/dev/random)) && ioctl(F, 0x5207, 0)" ||
     python3 -c "import fcntl; fcntl.ioctl(open(\"/dev/random\", \"w\"), 0x5207)"
 }'
-set_clock="$reseed; $uptime"'; t=$(( now + up - began ))
-date -u -s "@$(( t / 100 )).$(( t / 10 % 10 ))$(( t % 10 ))" || date -u -s "@$(( t / 100 ))"'
+set_clock="{ $reseed; } & $uptime"'; t=$(( now + up - began ))
+date -u -s "@$(( t / 100 )).$(( t / 10 % 10 ))$(( t % 10 ))" || date -u -s "@$(( t / 100 ))"
+is_set=$?; wait; ( exit $is_set )'
 echo
 {
 eval "$uptime"; began=$up

@@ -2,6 +2,7 @@
 //! them the small things that belong to the instant.
 
 mod clock;
+mod delay;
 mod incoming;
 mod layers;
 mod memory;

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedMutexGuard, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::delay::Delay;
 use super::layers::Layers;
 use super::state::{FLOPPY, KeptLogin, MEMORY, Medium, Memory, SERIAL, State};
 use super::{memory, migration};
@@ -38,10 +39,7 @@ impl Checkpoints for QemuMachine {
         let (tell, instant) = oneshot::channel();
         let stop = cancel.clone();
         // Whatever becomes of the caller, a guest that was stopped goes on, and a stream that was begun ends.
-        let task = self.shared.tasks.spawn(async move {
-            let _turn = turn;
-            save.run(tell, stop).await
-        });
+        let task = self.shared.tasks.spawn(async move { save.run(turn, tell, stop).await });
         let cancels = cancel.drop_guard();
         match instant.await {
             Ok(paused) => Ok(Saving {
@@ -67,13 +65,15 @@ async fn ended(task: JoinHandle<Result<Saved>>) -> Result<Saved> {
 struct Pause {
     began: Instant,
     tell: Option<oneshot::Sender<Duration>>,
+    length: Duration,
 }
 
 impl Pause {
     /// The guest runs again. The caller may be gone.
     fn is_over(&mut self) {
         if let Some(tell) = self.tell.take() {
-            let _ = tell.send(self.began.elapsed());
+            self.length = self.began.elapsed();
+            let _ = tell.send(self.length);
         }
     }
 }
@@ -84,6 +84,10 @@ async fn goes_on(qmp: &Qmp) -> Result<()> {
         "paused" | "postmigrate" | "finish-migrate" => qmp.execute("cont", Value::Null).await.map(drop),
         _ => Ok(()),
     }
+}
+
+fn cancelled() -> Error {
+    Error::new(Kind::Cancelled, "saving the checkpoint was cancelled")
 }
 
 async fn stored(stream: Stream) -> Result<Memory> {
@@ -102,7 +106,12 @@ struct Save {
 type Stream = AbortOnDropHandle<Result<Memory>>;
 
 impl Save {
-    async fn run(self, tell: oneshot::Sender<Duration>, cancel: CancellationToken) -> Result<Saved> {
+    async fn run(
+        self,
+        turn: OwnedMutexGuard<()>,
+        tell: oneshot::Sender<Duration>,
+        cancel: CancellationToken,
+    ) -> Result<Saved> {
         let qmp = self.shared.qmp()?;
         let status = qmp.status().await?;
         if status != "running" {
@@ -115,7 +124,8 @@ impl Save {
         // From here on work would be lost by starting the machine over.
         self.shared.reached.store(true, Ordering::Release);
 
-        let pause = Pause { began: Instant::now(), tell: Some(tell) };
+        let delay = Delay::begin(&self.shared, &qmp).await;
+        let mut pause = Pause { began: Instant::now(), tell: Some(tell), length: Duration::ZERO };
         let switched = async {
             qmp.execute("stop", Value::Null).await?;
             layers.switch(&self.shared, &qmp).await
@@ -126,16 +136,27 @@ impl Save {
             return Err(error);
         }
         // There is an instant: the machine depends on the folder from now on, whatever becomes of the rest.
-        let memory = self.finish_instant(&qmp, stream, background, pause, &cancel).await?;
+        let stream = self.finish_instant(&qmp, stream, background, &mut pause, &cancel).await?;
+        // QEMU has no part in the rest.
+        drop(turn);
+        let memory = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(cancelled()),
+            memory = stored(stream) => memory?,
+        };
         self.sync().await?;
         let state = self.state(memory, layers).await?;
         let state = serde_json::to_value(state).context(Kind::Internal, "cannot write a checkpoint's state")?;
-        Ok(Saved { state })
+        let waited = delay.and_then(|delay| delay.so_far()).unwrap_or_default();
+        Ok(Saved { state, delayed: pause.length + waited })
     }
 
-    /// Tells whether the guest can run on while its memory goes out, and prepares that.
+    /// Tells whether the guest is to run on while its memory goes out, and prepares that. QEMU's background snapshot takes ten
+    /// times as long as the rest (7.2: a system call for each page), on one of the processors that the guest would have: what
+    /// can be taken in a fraction of a second is taken while the guest stands still.
     async fn prepare_background(&self, qmp: &Qmp) -> bool {
-        if self.shared.stands_still.load(Ordering::Acquire) {
+        let is_small = self.shared.options.machine.memory_mib() <= memory::AHEAD.into();
+        if is_small || self.shared.stands_still.load(Ordering::Acquire) {
             return false;
         }
         match migration::prepare(qmp, true).await {
@@ -153,33 +174,34 @@ impl Save {
         self.cx.ui.debug(format!("the guest stands still while its checkpoints are saved: {error}"));
     }
 
-    /// Stores what belongs to the instant while the guest stands still, and its memory for as long as that takes. However
+    /// Keeps what belongs to the instant while the guest stands still, and takes its memory for as long as that takes. However
     /// this ends, the guest goes on.
     async fn finish_instant(
         &self,
         qmp: &Qmp,
         stream: Result<Stream>,
         background: bool,
-        mut pause: Pause,
+        pause: &mut Pause,
         cancel: &CancellationToken,
-    ) -> Result<Memory> {
-        let stored = tokio::select! {
+    ) -> Result<Stream> {
+        let taken = tokio::select! {
             biased;
             () = cancel.cancelled() => {
                 match background {
                     true => migration::run_out(qmp).await?,
                     false => migration::cancel(qmp).await?,
                 }
-                Err(Error::new(Kind::Cancelled, "saving the checkpoint was cancelled"))
+                Err(cancelled())
             }
-            stored = self.store(qmp, stream, background, &mut pause) => stored,
+            taken = self.take(qmp, stream, background, pause) => taken,
         };
         let goes_on = goes_on(qmp).await;
         pause.is_over();
-        stored.and_then(|memory| goes_on.map(|()| memory))
+        taken.and_then(|stream| goes_on.map(|()| stream))
     }
 
-    async fn store(&self, qmp: &Qmp, stream: Result<Stream>, background: bool, pause: &mut Pause) -> Result<Memory> {
+    /// Takes the memory out of QEMU; the stream then stores it.
+    async fn take(&self, qmp: &Qmp, stream: Result<Stream>, background: bool, pause: &mut Pause) -> Result<Stream> {
         let mut stream = stream?;
         self.copy_small().await?;
         if background {
@@ -190,10 +212,9 @@ impl Save {
             match begun.await {
                 Ok(()) => {
                     pause.is_over();
-                    let (memory, done) = tokio::join!(stored(stream), migration::completed_behind(qmp));
-                    done?;
+                    migration::completed_behind(qmp).await?;
                     self.check_vars().await?;
-                    return memory;
+                    return Ok(stream);
                 }
                 // It has not run since: this is still the instant.
                 Err(error) => self.stands_still(&error),
@@ -204,9 +225,8 @@ impl Save {
         }
         migration::prepare(qmp, false).await?;
         migration::begin(qmp).await?;
-        let (memory, done) = tokio::join!(stored(stream), migration::completed_soon(qmp));
-        done?;
-        memory
+        migration::completed_soon(qmp).await?;
+        Ok(stream)
     }
 
     /// EFI's variables are not among the memory that a background snapshot holds on to: if the guest has changed them
