@@ -38,6 +38,10 @@ pub enum Command {
     Init(InitArgs),
     /// Download a file once, check it, keep it in the cache, and print its path
     Download(DownloadArgs),
+    /// Show what is up: runs, their machines, and what dead runs left
+    Ps(PsArgs),
+    /// Remove what dead runs left: processes, files, machines
+    Gc(GcArgs),
     /// Show or remove what has been downloaded
     Cache(CacheArgs),
     /// Say what this host can build, and what is missing
@@ -191,6 +195,28 @@ pub struct DownloadArgs {
     /// Say more
     #[arg(long, env = "RIMG_DEBUG", value_parser = FalseyValueParser::new())]
     pub debug: bool,
+}
+
+/// `rimg ps`.
+#[derive(Debug, Args)]
+pub struct PsArgs {
+    /// Print one JSON object
+    #[arg(long, env = "RIMG_JSON", value_parser = FalseyValueParser::new())]
+    pub json: bool,
+}
+
+/// `rimg gc`.
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// What these builds or runs left, and what was kept of them on purpose; default what all dead runs left
+    #[arg(value_name = "NAME|RUN")]
+    pub names: Vec<String>,
+    /// Only say what would be removed
+    #[arg(long, env = "RIMG_DRY_RUN", value_parser = FalseyValueParser::new())]
+    pub dry_run: bool,
+    /// Print one JSON object
+    #[arg(long, env = "RIMG_JSON", value_parser = FalseyValueParser::new())]
+    pub json: bool,
 }
 
 /// `rimg cache`.

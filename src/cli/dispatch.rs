@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use super::args::{Cli, Command};
-use super::{cache, check, completions, doctor, download, init, inspect, run, types};
+use super::{cache, check, completions, doctor, download, gc, init, inspect, ps, run, types};
 use crate::error::{Error, Kind};
 use crate::script::Outcome;
 use crate::ui::error_text;
@@ -41,6 +41,8 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Inspect(args) => inspect::inspect(args),
         Command::Init(args) => init::init(&args),
         Command::Download(args) => download::download(args),
+        Command::Ps(args) => ps::ps(&args),
+        Command::Gc(args) => gc::gc(args),
         Command::Cache(args) => cache::cache(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Types(args) => types::types(&args),

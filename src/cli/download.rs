@@ -42,7 +42,7 @@ pub fn download(args: DownloadArgs) -> Result<Exit> {
         .build()
         .map_err(|e| Error::new(Kind::Host, "cannot start the threads of a download").caused_by(e))?;
     let scope = Scope::new();
-    let journal = Journal::new("rimg download", &dirs::cache()?, &dirs::state()?);
+    let journal = Journal::of_this_process("rimg download", &dirs::cache()?, &dirs::state()?);
     let cx = surroundings(&ui, &scope, &journal)?;
     let result = {
         let _entered = runtime.enter();

@@ -36,7 +36,7 @@ pub fn run(mut options: RunOptions, output: &OutputArgs, show: Show) -> Result<(
         .build()
         .map_err(|e| Error::new(Kind::Host, "cannot start the threads of a run").caused_by(e))?;
     let scope = Scope::new();
-    let journal = Journal::new(&options.script.display().to_string(), &dirs::cache()?, &dirs::state()?);
+    let journal = Journal::of_this_process(&options.script.display().to_string(), &dirs::cache()?, &dirs::state()?);
     options.journal = Some(journal.clone());
     let result = {
         let _entered = runtime.enter();

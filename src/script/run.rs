@@ -37,6 +37,12 @@ pub async fn run(options: RunOptions, ui: Ui, scope: Scope) -> (Outcome, Inspect
         script: options.script.display().to_string(),
         mode,
     });
+    if let (Mode::Live, Some(journal)) = (options.mode, &options.journal) {
+        let runs = journal.left_over();
+        if !runs.is_empty() {
+            ui.emit(Event::LeftOver { runs });
+        }
+    }
     let (cache_dir, bound) = (options.cache_dir.clone(), options.cache_size);
     let mut replay = None;
     let result = match prepare(&options, &ui, &scope, &resources) {

@@ -89,6 +89,11 @@ pub enum Event {
         script: String,
         mode: &'static str,
     },
+    /// Earlier runs were killed, and left something that `rimg gc` removes.
+    LeftOver {
+        /// Their ids.
+        runs: Vec<String>,
+    },
     RunFinished {
         ok: bool,
         seconds: f64,

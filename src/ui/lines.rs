@@ -79,6 +79,13 @@ impl Lines {
                 let script = text::sanitize(script);
                 self.push(time, "", &style.dim(&format!("rimg {version}: {mode} {script}")));
             }
+            Event::LeftOver { runs } => {
+                let whose = match runs.len() {
+                    1 => "an earlier run was killed and".to_owned(),
+                    many => format!("{many} earlier runs were killed and"),
+                };
+                self.push(time, "", &format!("{whose} left something: `rimg gc` removes it, `rimg ps` shows it"));
+            }
             Event::RunFinished { ok, seconds, .. } if self.options.complete => {
                 let how = if *ok { "finished" } else { "failed" };
                 self.push(time, "", &format!("run {how} after {}", units::seconds(*seconds)));

@@ -50,6 +50,16 @@ fn whole(seconds: f64) -> u64 {
     whole
 }
 
+/// Returns a span of time by its largest unit.
+pub fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +86,11 @@ mod tests {
         );
         assert_eq!(whole_seconds(7.4), "7 s");
         assert_eq!(whole_seconds(59.6), "1m 00s");
+    }
+
+    #[test]
+    fn spans() {
+        let shown: Vec<String> = [0, 59, 60, 7199, 86_399, 86_400 * 40].map(span).to_vec();
+        assert_eq!(shown, ["0 s", "59 s", "1 min", "1 h", "23 h", "40 days"]);
     }
 }

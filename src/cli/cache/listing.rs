@@ -84,8 +84,8 @@ fn heading(what: &str) -> String {
 }
 
 fn row(bytes: u64, (age, unused_for): (Option<u64>, u64), what: &str) -> String {
-    let age = age.map(span).unwrap_or_default();
-    format!("{}  {}  {}  {what}", size(bytes), text::pad(&age, 8), text::pad(&span(unused_for), 8))
+    let age = age.map(units::span).unwrap_or_default();
+    format!("{}  {}  {}  {what}", size(bytes), text::pad(&age, 8), text::pad(&units::span(unused_for), 8))
 }
 
 fn below(what: &str) -> String {
@@ -135,25 +135,4 @@ fn origin(entry: &Entry) -> String {
 
 fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
-/// Returns a span of time by its largest unit.
-fn span(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds / 60),
-        3600..86_400 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans() {
-        let shown: Vec<String> = [0, 59, 60, 7199, 86_399, 86_400 * 40].map(span).to_vec();
-        assert_eq!(shown, ["0 s", "59 s", "1 min", "1 h", "23 h", "40 days"]);
-    }
 }

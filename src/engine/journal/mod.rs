@@ -4,10 +4,17 @@
 //! lock for its life, so that whether it lives is asked of the kernel and of no process id. The folder goes when the run ends
 //! and has left nothing.
 
+pub mod collect;
+pub mod collector;
 mod entry;
 mod run;
+pub mod runs;
+mod stores;
+pub mod story;
+#[cfg(test)]
+mod tests;
 mod unfinished;
 mod writer;
 
 pub use entry::{Begin, Line, Trace};
-pub use run::{Journal, RUNS};
+pub use run::Journal;

@@ -54,15 +54,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Journal {
-    /// Returns the journal of a new run, whose processes and unfinished files are this process's from now on. Nothing is
-    /// written yet.
+    /// Returns the journal of a new run, to which the processes and unfinished files of this process belong from now on.
+    pub fn of_this_process(script: &str, cache_dir: &Path, state_dir: &Path) -> Arc<Journal> {
+        let journal = Journal::new(script, cache_dir, state_dir);
+        owner::set(&journal);
+        journal
+    }
+
+    /// Returns the journal of a new run. Nothing is written yet.
     ///
     /// Work folders are in the cache, beside the layers and downloads that they are made of and link to: on the disk that has
     /// the room, and not in the state folder, which may be small or on a network.
     pub fn new(script: &str, cache_dir: &Path, state_dir: &Path) -> Arc<Journal> {
         let id = uuid::Uuid::new_v4().simple().to_string();
         let run = id.get(..atomic::NOBODY.len()).unwrap_or(&id).to_owned();
-        let journal = Arc::new(Journal {
+        Arc::new(Journal {
             runs: state_dir.join(RUNS),
             begin: Begin {
                 version: VERSION,
@@ -79,14 +85,18 @@ impl Journal {
             next: AtomicU64::new(0),
             left: Mutex::default(),
             folders: Mutex::default(),
-        });
-        owner::set(&journal);
-        journal
+        })
     }
 
     /// Returns the run's id.
     pub fn run(&self) -> &str {
         &self.begin.run
+    }
+
+    /// Returns the ids of earlier runs that left something which `rimg gc` removes.
+    pub fn left_over(&self) -> Vec<String> {
+        let state_dir = self.runs.parent().unwrap_or(&self.runs);
+        super::runs::left_over(state_dir)
     }
 
     /// Returns the run's work folder, which may not be there yet.
@@ -212,7 +222,7 @@ impl Journal {
     pub fn close(&self) {
         let Some(open) = self.open.get() else { return };
         for folder in lock(&self.folders).iter() {
-            super::unfinished::remove(folder, &self.begin.run);
+            super::unfinished::of(folder, &self.begin.run).iter().for_each(|path| atomic::remove(path));
         }
         if !lock(&self.left).is_empty() {
             return;

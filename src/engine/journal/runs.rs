@@ -1,0 +1,97 @@
+//! The runs that a state folder knows of: which of them live, and what the others left.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::entry::{Line, VERSION};
+use super::run::{JOURNAL, LOCK, RUNS, UNBORN};
+use super::story::Story;
+use crate::error::{Result, io_error};
+use crate::host::atomic;
+use crate::host::census;
+use crate::host::lock::Lock;
+
+/// Whoever looks whether a lock is held has it for an instant, and others look, too.
+const LOOKS: u32 = 60;
+const PAUSE: Duration = Duration::from_millis(5);
+/// A run's folder is made in an instant.
+const BIRTH: Duration = Duration::from_secs(60);
+
+/// A run with a journal.
+#[derive(Debug)]
+pub struct Run {
+    pub id: String,
+    pub folder: PathBuf,
+}
+
+/// Returns the runs of a state folder, in the order of their ids. What was never begun is removed on the way.
+pub fn all(state_dir: &Path) -> Result<Vec<Run>> {
+    let folder = state_dir.join(RUNS);
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(io_error("read folder", &folder, e)),
+    };
+    let mut runs = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|e| io_error("read folder", &folder, e))?;
+        let id = entry.file_name().to_string_lossy().into_owned();
+        match id.starts_with(UNBORN) {
+            true => remove_unborn(&entry.path()),
+            false => runs.push(Run { id, folder: entry.path() }),
+        }
+    }
+    runs.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(runs)
+}
+
+/// A run that was killed before its journal had a first line has made nothing.
+fn remove_unborn(folder: &Path) {
+    let age = std::fs::metadata(folder).and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
+    let lock = folder.join(LOCK);
+    let held = Lock::exclusive(&lock);
+    if held.is_some() || (!lock.exists() && age.is_some_and(|age| age > BIRTH)) {
+        atomic::remove(folder);
+    }
+}
+
+/// Returns the ids of the dead runs that left something which nobody kept on purpose. Looks at journals alone, so that it costs
+/// next to nothing.
+pub fn left_over(state_dir: &Path) -> Vec<String> {
+    let is_left = |run: &Run| {
+        let kept = |story: &Story| !story.things.is_empty() && story.things.values().all(|thing| thing.kept.is_some());
+        !run.is_live() && run.story().is_some_and(|story| !kept(&story))
+    };
+    all(state_dir).unwrap_or_default().into_iter().filter(is_left).map(|run| run.id).collect()
+}
+
+impl Run {
+    /// Tells whether the run goes on. Cheap, and wrong for an instant when somebody else looks at the same time.
+    pub fn is_live(&self) -> bool {
+        Lock::is_held(&self.folder.join(LOCK))
+    }
+
+    /// Returns what is written down of it; none when the folder is gone, or a later rimg wrote it.
+    pub fn story(&self) -> Option<Story> {
+        let content = std::fs::read(self.folder.join(JOURNAL)).ok()?;
+        let story = Story::of(Line::all(&content));
+        story.begin.as_ref().is_none_or(|begin| begin.version <= VERSION).then_some(story)
+    }
+
+    /// Takes the place of a run that is dead; none while it lives, or another `rimg gc` is at work on it.
+    pub fn take(&self) -> Option<Lock> {
+        let path = self.folder.join(LOCK);
+        for _ in 0..LOOKS {
+            if let Some(lock) = Lock::exclusive(&path) {
+                return Some(lock);
+            }
+            let begin = self.story().and_then(|story| story.begin);
+            let process = begin.filter(|begin| begin.boot == census::boot_id()).and_then(|begin| begin.process);
+            if !path.exists() || process.is_some_and(|process| process.is_alive()) {
+                return None;
+            }
+            std::thread::park_timeout(PAUSE);
+        }
+        None
+    }
+}
