@@ -5,6 +5,7 @@
 --       suite    = { "string", default = "bookworm" },
 --       packages = { "list", default = {} },
 --       size     = { "size", "number" },                -- any of several types
+--       state    = { "string", one_of = { "present", "absent" }, default = "present" },
 --     })
 
 local rimg = require "rimg"
@@ -53,6 +54,10 @@ local matches = {
     for _, item in ipairs(v) do if type(item) ~= "string" then return false end end
     return true
   end,
+  integer = function(v) return type(v) == "number" and v == math.floor(v) end,
+  -- Of the machine, where a relative path would depend on who runs what.
+  path    = function(v) return type(v) == "string" and v:match("^/") ~= nil and not v:find("%c") end,
+  mode    = function(v) return type(v) == "string" and v:match("^[0-7][0-7][0-7][0-7]?$") ~= nil end,
   -- "4G", "512M", or mebibytes, as everywhere in rimg.
   size    = function(v)
     if type(v) == "number" then return v > 0 and v == math.floor(v) end
@@ -62,13 +67,26 @@ local matches = {
 
 local described = {
   string = "a string", boolean = "true or false", number = "a number", table = "a table", list = "a list",
-  strings = "a list of strings", size = 'a size such as "4G"',
+  strings = "a list of strings", size = 'a size such as "4G"', integer = "a whole number",
+  path = "an absolute path", mode = 'permission bits as an octal string such as "0644"',
 }
 
 local function shown(value)
   if type(value) == "string" then return ("the string %q"):format(value) end
   if type(value) == "table" then return is_list(value) and "a list" or "a table" end
   return ("the %s %s"):format(type(value), tostring(value))
+end
+
+--- Raises an error unless the value is one of a list; without a list any is.
+function M.one_of(what, value, list)
+  if not list then return end
+  for _, known in ipairs(list) do
+    if known == value then return end
+  end
+  local near = type(value) == "string" and M.nearest(value, list)
+  rimg.fail(("%s: expected one of %s, got %s"):format(what, table.concat(list, ", "), shown(value)), {
+    hint = near and { ("did you mean %q?"):format(near) } or {},
+  })
 end
 
 --- Returns the options with defaults filled in, or raises an error that names the option.
@@ -104,6 +122,7 @@ function M.check(what, given, specification)
       if not accepted then
         rimg.fail(("%s: option `%s`: expected %s, got %s"):format(what, name, table.concat(expected, " or "), shown(value)))
       end
+      M.one_of(("%s: option `%s`"):format(what, name), value, spec.one_of)
     end
     result[name] = value
   end

@@ -6,9 +6,10 @@ local options = {}
 
 --- What an option may be: the kinds it accepts, then `default` or `required`.
 ---@class std.options.Option
----@field [integer] "string"|"boolean"|"number"|"table"|"list"|"strings"|"size"
+---@field [integer] "string"|"boolean"|"number"|"table"|"list"|"strings"|"size"|"integer"|"path"|"mode"
 ---@field default any The value where none is given.
 ---@field required boolean? Whether one must be given.
+---@field one_of string[]? The only values it may have.
 
 --- Returns the options with defaults filled in. An unknown name (with the nearest known one), a wrong type or a missing
 --- value is an error that begins with `what`.
@@ -17,6 +18,12 @@ local options = {}
 ---@param specification table<string, std.options.Option>
 ---@return table<string, any>
 function options.check(what, given, specification) end
+
+--- Raises an error, which begins with `what`, unless the value is one of the list; without a list any is.
+---@param what string
+---@param value any
+---@param list string[]?
+function options.one_of(what, value, list) end
 
 --- Returns a size in bytes: `"4G"` is 4 GiB, a bare number is mebibytes.
 ---@param size rimg.Size

@@ -139,3 +139,99 @@ fn every_member_of_an_object_is_annotated() {
         assert_eq!(annotations.members(class), live, "{class}");
     }
 }
+
+/// Lists the modules of the standard library: name, source of all its files.
+fn std_modules() -> Vec<(String, Vec<(String, String)>)> {
+    fn collect(dir: &Path, into: &mut Vec<(String, String)>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, into);
+            } else if path.extension().is_some_and(|e| e == "lua") {
+                into.push((path.display().to_string(), std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    let mut modules = Vec::new();
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("stdlib")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut files = Vec::new();
+        if path.is_dir() {
+            collect(&path, &mut files);
+        } else if path.extension().is_some_and(|e| e == "lua") {
+            files.push((path.display().to_string(), std::fs::read_to_string(&path).unwrap()));
+        }
+        if !files.is_empty() {
+            modules.push((path.file_stem().unwrap().to_string_lossy().into_owned(), files));
+        }
+    }
+    modules
+}
+
+/// Returns the names that follow `before` in a line of code.
+fn names_after<'a>(code: &'a str, before: &'a str) -> impl Iterator<Item = &'a str> {
+    code.match_indices(before).filter_map(move |(at, _)| {
+        let joined = code.get(..at)?.ends_with(|c: char| c.is_alphanumeric() || "_.\"".contains(c));
+        let rest = code.get(at + before.len()..)?;
+        let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.')).unwrap_or(rest.len());
+        (!joined).then(|| rest.get(..end)).flatten()
+    })
+}
+
+#[test]
+fn the_standard_library_uses_the_public_api_alone() {
+    let annotations = Annotations::read();
+    let machine = annotations.members("rimg.Machine");
+    let fields = annotations.fields("rimg");
+    for (_, files) in std_modules() {
+        for (path, text) in files {
+            for (number, line) in text.lines().enumerate() {
+                let place = format!("{path}:{}: {line}", number + 1);
+                let code = line.split(" --").next().unwrap_or_default();
+                if code.trim_start().starts_with("--") {
+                    continue;
+                }
+                for required in ["require \"", "require(\""].into_iter().flat_map(|before| names_after(code, before)) {
+                    assert!(required == "rimg" || required.starts_with("std."), "{place}");
+                }
+                for name in names_after(code, "rimg.").filter(|name| !name.is_empty()) {
+                    let whole = format!("rimg.{name}");
+                    let known = fields.contains(name)
+                        || annotations
+                            .functions
+                            .iter()
+                            .any(|one| one == &whole || one.starts_with(&format!("{whole}.")))
+                        || ["json.null", "json.array"].contains(&name);
+                    assert!(known, "rimg.{name} is not in lua/types/: {place}");
+                }
+                for name in names_after(code, "vm:").chain(names_after(code, "vm.")) {
+                    assert!(machine.contains(name), "vm:{name} is not in lua/types/: {place}");
+                }
+                // What would go past rimg, and past its walls.
+                for forbidden in ["os.execute", "os.remove", "os.rename", "os.tmpname", "io.", "debug.", "package."] {
+                    assert_eq!(names_after(code, forbidden).next(), None, "{place}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_function_of_the_standard_library_is_annotated() {
+    let annotations = Annotations::read();
+    for (module, files) in std_modules() {
+        let main = files.iter().find(|(path, _)| !path.contains(&format!("/{module}/")) || path.ends_with("/init.lua"));
+        let (path, text) = main.expect("a module's own file");
+        let live: BTreeSet<String> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("function M.")?.split_once('(').map(|(name, _)| name.to_owned()))
+            .collect();
+        let prefix = format!("std.{module}.");
+        let annotated: BTreeSet<String> =
+            annotations.functions.iter().filter_map(|name| name.strip_prefix(&prefix)).map(str::to_owned).collect();
+        assert_eq!(annotated, live, "{path} beside lua/types/std_{module}.lua");
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/std/README.md");
+        let index = std::fs::read_to_string(page).unwrap();
+        assert!(index.contains(&format!("std.{module}")), "docs/std/README.md does not name std.{module}");
+    }
+}

@@ -34,6 +34,7 @@ mod screen;
 mod script_errors;
 mod ssh_connect;
 mod ssh_login;
+mod std;
 mod support;
 mod transfer;
 mod typing;

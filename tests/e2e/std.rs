@@ -1,0 +1,76 @@
+//! The standard library: on trees of this host, with the facts and package managers of other distributions, and all of it
+//! twice in one real guest.
+
+use std::path::Path;
+
+use super::support::http::{Answer, Server};
+use super::support::rimg::Sandbox;
+
+/// Runs a script of `tests/e2e/std/` in a sandbox of its own.
+#[track_caller]
+fn run(sandbox: &Sandbox, name: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/std");
+    sandbox.write("support.lua", std::fs::read(folder.join("support.lua")).unwrap());
+    let mut command = sandbox.command(["run", "build.lua"]);
+    command.env("no_proxy", "127.0.0.1").env_remove("http_proxy");
+    sandbox.write("build.lua", std::fs::read(folder.join(name)).unwrap());
+    super::support::rimg::Run::of(&mut command).expect_code(0);
+    sandbox.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files() {
+    let server = Server::start(|_, _| Answer::ok("payload")).await;
+    let sandbox = Sandbox::new();
+    sandbox.write("url", server.url(""));
+    run(&sandbox, "files.lua");
+}
+
+/// What the blocks in the documentation take for granted, but for those that require rimg themselves.
+const BEFORE: &str = r#"local rimg = require "rimg"
+local vm = rimg.qemu { source_image = "image.qcow2", ssh_username = "admin", ssh_password = "secret" }
+"#;
+
+/// The files that they name.
+const NAMED: &[&str] = &[
+    "image.qcow2",
+    "debian-12-genericcloud-amd64.qcow2",
+    "debian-12-netinst.iso",
+    "SHA512SUMS",
+    "preseed.cfg",
+    "site/index",
+    "app.conf",
+    "app.j2",
+    "certs/ca",
+    "site.tar.gz",
+    "goss.yaml",
+    "vendor.asc",
+];
+
+#[test]
+fn lua_in_the_documentation_passes_rimg_check() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sandbox = Sandbox::new();
+    let mut pages = vec![root.join("README.md")];
+    for folder in ["docs", "docs/std"] {
+        pages.extend(std::fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path()));
+    }
+    for file in NAMED {
+        sandbox.write(file, "");
+    }
+    let mut blocks = 0;
+    for page in pages.iter().filter(|page| page.extension().is_some_and(|e| e == "md")) {
+        let text = std::fs::read_to_string(page).unwrap();
+        for (number, block) in text.split("```lua\n").skip(1).enumerate() {
+            let block = block.split("```").next().unwrap();
+            let before = if block.contains("require \"rimg\"") { "" } else { BEFORE };
+            sandbox.write("build.lua", format!("{before}{block}"));
+            let mut command = sandbox.command(["check", "build.lua"]);
+            let run = super::support::rimg::Run::of(command.env("SSH_AUTH_SOCK", sandbox.join("agent")));
+            let place = format!("block {} of {}", number + 1, page.display());
+            assert_eq!(run.code, Some(0), "{place}\n{block}\n{}{}", run.stdout, run.stderr);
+            blocks += 1;
+        }
+    }
+    assert!(blocks >= 5, "{blocks} blocks");
+}
