@@ -208,8 +208,10 @@ fn the_standard_library_uses_the_public_api_alone() {
                     assert!(machine.contains(name), "vm:{name} is not in lua/types/: {place}");
                 }
                 // What would go past rimg, and past its walls.
-                for forbidden in ["os.execute", "os.remove", "os.rename", "os.tmpname", "io.", "debug.", "package."] {
-                    assert_eq!(names_after(code, forbidden).next(), None, "{place}");
+                let past = |name: &&str| ["execute", "remove", "rename", "tmpname"].contains(name);
+                assert_eq!(names_after(code, "os.").find(past), None, "{place}");
+                for forbidden in ["io.", "debug.", "package."] {
+                    assert_eq!(names_after(code, forbidden).find(|name| !name.is_empty()), None, "{place}");
                 }
             }
         }

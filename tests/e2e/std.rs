@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use super::support::http::{Answer, Server};
-use super::support::rimg::Sandbox;
+use super::support::image::guest;
+use super::support::rimg::{Run, Sandbox};
+use super::support::sshd::keygen;
 
 /// Runs a script of `tests/e2e/std/` in a sandbox of its own.
 #[track_caller]
@@ -14,7 +16,7 @@ fn run(sandbox: &Sandbox, name: &str) {
     let mut command = sandbox.command(["run", "build.lua"]);
     command.env("no_proxy", "127.0.0.1").env_remove("http_proxy");
     sandbox.write("build.lua", std::fs::read(folder.join(name)).unwrap());
-    super::support::rimg::Run::of(&mut command).expect_code(0);
+    Run::of(&mut command).expect_code(0);
     sandbox.assert_clean();
 }
 
@@ -58,6 +60,10 @@ fn lua_in_the_documentation_passes_rimg_check() {
     for file in NAMED {
         sandbox.write(file, "");
     }
+    for key in ["keys/ops", ".ssh/id_ed25519"] {
+        std::fs::create_dir_all(sandbox.join(key).parent().unwrap()).unwrap();
+        keygen(&sandbox.join(key), &["-t", "ed25519", "-N", ""]);
+    }
     let mut blocks = 0;
     for page in pages.iter().filter(|page| page.extension().is_some_and(|e| e == "md")) {
         let text = std::fs::read_to_string(page).unwrap();
@@ -66,11 +72,32 @@ fn lua_in_the_documentation_passes_rimg_check() {
             let before = if block.contains("require \"rimg\"") { "" } else { BEFORE };
             sandbox.write("build.lua", format!("{before}{block}"));
             let mut command = sandbox.command(["check", "build.lua"]);
-            let run = super::support::rimg::Run::of(command.env("SSH_AUTH_SOCK", sandbox.join("agent")));
+            let run = Run::of(command.env("SSH_AUTH_SOCK", sandbox.join("agent")).env("HOME", sandbox.path()));
             let place = format!("block {} of {}", number + 1, page.display());
             assert_eq!(run.code, Some(0), "{place}\n{block}\n{}{}", run.stdout, run.stderr);
             blocks += 1;
         }
     }
     assert!(blocks >= 5, "{blocks} blocks");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expectations() {
+    let server = Server::start(|_, _| Answer::ok("payload")).await;
+    let sandbox = Sandbox::new();
+    sandbox.write("url", server.url(""));
+    run(&sandbox, "test.lua");
+}
+
+#[test]
+fn package_managers_of_other_distributions() {
+    run(&Sandbox::new(), "managers.lua");
+}
+
+#[test]
+fn every_module_twice_in_one_guest() {
+    let Some(image) = guest() else { return };
+    let sandbox = Sandbox::new();
+    sandbox.write("image", image.display().to_string());
+    run(&sandbox, "guest.lua");
 }

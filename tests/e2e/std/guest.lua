@@ -1,0 +1,129 @@
+-- Every module in one Debian guest, each application done twice, and what came of it looked at.
+local rimg     = require "rimg"
+local files    = require "std.files"
+local packages = require "std.packages"
+local services = require "std.services"
+local users    = require "std.users"
+local support  = require "support"
+
+local vm = rimg.qemu {
+  source_image = rimg.fs.read "image", memory = "512M", cpus = 2, ssh_username = "vagrant", ssh_password = "vagrant",
+}
+local function twice(make) return support.twice(vm, make) end
+local function sh(line) return vm:run(line, { sudo = true }).stdout end
+local function is(line, wanted)
+  local got = sh(line)
+  assert(got == wanted, ("%s: expected %q, got %q"):format(line, wanted, got))
+end
+
+-- A repository of the guest's own, signed, with a package in two versions: nothing here needs a network.
+sh [[
+set -e
+mkdir -p /srv/repo && cd /srv/repo
+for v in 1.0 2.0; do
+  mkdir -p p/DEBIAN p/usr/share/rimg-hello && echo "$v" >p/usr/share/rimg-hello/version
+  printf 'Package: rimg-hello\nVersion: %s\nArchitecture: all\nMaintainer: t <t@example.org>\nDescription: t\n' "$v" >p/DEBIAN/control
+  dpkg-deb -Znone --root-owner-group -b p "rimg-hello_$v.deb" >/dev/null
+  { cat p/DEBIAN/control; echo "Filename: ./rimg-hello_$v.deb"; echo "Size: $(stat -c %s rimg-hello_$v.deb)"
+    echo "SHA256: $(sha256sum <rimg-hello_$v.deb | cut -d' ' -f1)"; echo; } >>Packages
+done
+printf 'Suite: ./\nDate: Sat, 01 Jan 2022 00:00:00 UTC\nSHA256:\n %s %s Packages\n' \
+  "$(sha256sum <Packages | cut -d' ' -f1)" "$(stat -c %s Packages)" >Release
+chmod 644 Release
+mv /etc/apt/sources.list /root/ 2>/dev/null || true
+mv /etc/apt/sources.list.d /root/ 2>/dev/null || true
+mkdir -p /etc/apt/sources.list.d
+]]
+vm:download("/srv/repo/Release", "Release")
+local gpg = { "gpg", "--homedir", "gpg", "--batch", "--quiet", "--no-tty", "--yes", "--pinentry-mode", "loopback", "--passphrase", "" }
+local function sign(arguments)
+  local command = { table.unpack(gpg) }
+  for _, argument in ipairs(arguments) do command[#command + 1] = argument end
+  return rimg.exec(command, { quiet = true }).stdout
+end
+rimg.fs.mkdir "gpg"
+rimg.fs.chmod("gpg", "0700")
+sign { "--quick-generate-key", "t <t@example.org>", "ed25519", "sign", "never" }
+sign { "--clearsign", "-o", "InRelease", "Release" }
+rimg.fs.write("key.asc", sign { "--armor", "--export" })
+sign { "--quick-generate-key", "other <o@example.org>", "ed25519", "sign", "never" }
+rimg.fs.write("other.asc", sign { "--armor", "--export", "o@example.org" })
+rimg.exec({ "gpgconf", "--homedir", "gpg", "--kill", "all" }, { check = false })
+vm:upload("InRelease", "/srv/repo/InRelease", { sudo = true, mode = "0644" })
+
+-- Packages.
+local function repository(key)
+  return packages.repository { name = "own", url = "file:/srv/repo", suites = "./", key_file = key }
+end
+support.fails(function() vm:apply(repository "other.asc") end, "cannot be used; it was not added")
+is("ls /etc/apt/sources.list.d /etc/apt/keyrings 2>/dev/null | grep -c own || true", "0\n")
+twice(function() return repository "key.asc" end)
+twice(function() return packages.install { "rimg-hello=1.*" } end)
+is("cat /usr/share/rimg-hello/version", "1.0\n")
+support.fails(function() vm:apply(packages.install { "rimg-hello", "no-such-package" }) end, "no-such-package", "check the names")
+assert(not vm:apply(packages.install "rimg-hello").changed)
+twice(function() return packages.upgrade { refresh = false } end)
+is("cat /usr/share/rimg-hello/version", "2.0\n")
+twice(function() return packages.install { "rimg-hello=1.0", hold = true } end)
+is("apt-mark showhold", "rimg-hello\n")
+twice(function() return packages.remove { "rimg-hello", purge = true } end)
+is("ls -d /usr/share/rimg-hello 2>/dev/null | wc -l", "0\n")
+-- Another program holds the lock for a while: it is waited for.
+vm:run("nohup flock /var/lib/dpkg/lock-frontend sleep 4 >/dev/null 2>&1 & sleep 0.5", { sudo = true })
+twice(function() return packages.install { "rimg-hello" } end)
+
+-- Services.
+local unit = "[Unit]\nDescription=A test\n[Service]\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=multi-user.target\n"
+twice(function() return services.unit { name = "rimg-one.service", content = unit } end)
+support.fails(function()
+  vm:apply(services.unit { name = "rimg-two.service", content = unit:gsub("ExecStart.-\n", "") })
+end, "is not valid")
+is("ls /etc/systemd/system/rimg-two.service 2>/dev/null | wc -l", "0\n")
+twice(function() return services.service { "rimg-one", enabled = true, running = true } end)
+is("systemctl is-active rimg-one; systemctl is-enabled rimg-one", "active\nenabled\n")
+assert(vm:apply(services.service { "rimg-one", restart = true }).changed)
+twice(function() return services.service { "rimg-one", enabled = false, running = false } end)
+support.fails(function() vm:apply(services.service { "nonesuch", enabled = true }) end, "there is no service nonesuch")
+vm:apply(services.unit { name = "rimg-bad.service", content = unit:gsub("/bin/sleep 1000", "/bin/false") })
+support.fails(function() vm:apply(services.service { "rimg-bad", running = true }) end, "the service rimg-bad does not run")
+twice(function() return services.unit { name = "rimg-bad.service", state = "absent" } end)
+twice(function() return services.service { "fstrim.timer", masked = true } end)
+twice(function() return services.service { "fstrim.timer", masked = false, enabled = true } end)
+
+-- Users.
+local key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJx8Hq4fHqW8o2xY0c1wqk5mYJY1Sg0m3n4pZQ0n9c4d a'b\"c"
+twice(function() return users.group { name = "app", gid = 4242 } end)
+twice(function()
+  return users.user {
+    name = "deploy", uid = 4243, groups = { "app" }, sudo = true, ssh_authorized_keys = { key }, password = "it's $ecret",
+    comment = "who deploys", shell = "/bin/sh",
+  }
+end)
+is("id deploy", "uid=4243(deploy) gid=4243(deploy) groups=4243(deploy),4242(app)\n")
+is("su - deploy -c 'sudo -n id -u; cat ~/.ssh/authorized_keys; stat -c %a ~/.ssh ~/.ssh/authorized_keys'", "0\n" .. key .. "\n700\n600\n")
+twice(function() return users.user { name = "deploy", sudo = false, shell = "/bin/bash", password = "other", locked = true } end)
+is("getent passwd deploy | cut -d: -f5,7; ls /etc/sudoers.d | grep -c deploy || true", "who deploys:/bin/bash\n0\n")
+is("cat ~deploy/.ssh/authorized_keys", key .. "\n")
+support.fails(function() vm:apply(users.user { name = "x", groups = { "nogroup-at-all" } }) end, "there is no group nogroup-at-all")
+is("getent passwd x | wc -l", "0\n")
+support.fails(function() vm:apply(users.user { name = "x", sudo = "no rule" }) end, "is not valid")
+twice(function() return users.user { name = "deploy", state = "absent", remove_home = true } end)
+is("ls -d /home/deploy 2>/dev/null | wc -l", "0\n")
+twice(function() return users.group { name = "app", state = "absent" } end)
+
+-- Files, as root: what is checked before it is used, owners, and a file system that cannot be written to.
+twice(function()
+  return files.line { path = "/etc/ssh/sshd_config", match = "^#?PermitRootLogin", line = "PermitRootLogin no", validate = "sshd -t -f %s" }
+end)
+is("sshd -T | grep permitrootlogin", "permitrootlogin no\n")
+support.fails(function()
+  vm:apply(files.line { path = "/etc/ssh/sshd_config", line = "NoSuchWord yes", validate = "sshd -t -f %s" })
+end, "its check has failed")
+twice(function() return files.write { path = "/srv/app/conf", content = "x\n", owner = "vagrant:users", mode = "0640" } end)
+is("stat -c '%U %G %a' /srv/app/conf", "vagrant users 640\n")
+twice(function() return files.permissions { path = "/srv/app", owner = "daemon", recursive = true, file_mode = "0600" } end)
+is("stat -c '%U %a' /srv/app /srv/app/conf", "daemon 755\ndaemon 600\n")
+sh "mkdir -p /mnt/ro && mount -t tmpfs -o ro none /mnt/ro"
+support.fails(function() vm:apply(files.write { path = "/mnt/ro/x", content = "x" }) end, "/mnt/ro/x", "read-only")
+sh "umount /mnt/ro"
+vm:destroy()
