@@ -250,7 +250,9 @@ function M.expect(given)
     -- What did not hold is looked at once more in any case, and really: a record of an earlier run may say that it did not.
     for attempt = 0, o.attempts do
       if attempt > 1 then rimg.sleep(1) end
-      values = guest.run(vm, label, asked, { sudo = o.sudo, quiet = true, cache = attempt == 0 and nil or false }).values
+      local how = { sudo = o.sudo, quiet = true }
+      if attempt > 0 then how.cache = false end
+      values = guest.run(vm, label, asked, how).values
       -- Under `rimg check` nothing was asked.
       if not values.done then return { name = o.name, ok = true, count = 0, failed = 0, skipped = 0, results = {} } end
       found = evaluate(o.name, resources, values)

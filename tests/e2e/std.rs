@@ -90,6 +90,11 @@ async fn expectations() {
 }
 
 #[test]
+fn names_and_regions() {
+    run(&Sandbox::new(), "names.lua");
+}
+
+#[test]
 fn package_managers_of_other_distributions() {
     run(&Sandbox::new(), "managers.lua");
 }

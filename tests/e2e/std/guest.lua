@@ -3,6 +3,7 @@ local rimg     = require "rimg"
 local files    = require "std.files"
 local packages = require "std.packages"
 local services = require "std.services"
+local test     = require "std.test"
 local users    = require "std.users"
 local support  = require "support"
 
@@ -19,6 +20,7 @@ end
 -- A repository of the guest's own, signed, with a package in two versions: nothing here needs a network.
 sh [[
 set -e
+export SOURCE_DATE_EPOCH=1640995200
 mkdir -p /srv/repo && cd /srv/repo
 for v in 1.0 2.0; do
   mkdir -p p/DEBIAN p/usr/share/rimg-hello && echo "$v" >p/usr/share/rimg-hello/version
@@ -126,4 +128,16 @@ is("stat -c '%U %a' /srv/app /srv/app/conf", "daemon 755\ndaemon 600\n")
 sh "mkdir -p /mnt/ro && mount -t tmpfs -o ro none /mnt/ro"
 support.fails(function() vm:apply(files.write { path = "/mnt/ro/x", content = "x" }) end, "/mnt/ro/x", "read-only")
 sh "umount /mnt/ro"
+
+-- Expectations, as an image's smoke test has them.
+local report = vm:apply(test.expect {
+  package = { "openssh-server", ["no-such-package"] = false },
+  service = { ssh = { running = true, enabled = true }, ["fstrim.timer"] = { enabled = true } },
+  port = { ["tcp:22"] = { listening = true, ip = { "0.0.0.0" } }, ["tcp:81"] = false },
+  user = { vagrant = { home = "/home/vagrant" }, deploy = false },
+  file = { ["/srv/app/conf"] = { mode = "0600", owner = "daemon", contents = { "x" } } },
+  mount = { ["/"] = { filesystem = "ext4", usage = { lt = 100 } } },
+  kernel_param = { ["kernel.ostype"] = "Linux" }, process = { "sshd" },
+})
+assert(report.ok and report.count == 17, report.count)
 vm:destroy()
