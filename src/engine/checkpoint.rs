@@ -46,6 +46,6 @@ pub struct Saved {
     /// (keys to log in with); it is kept beside the machine's memory, as private as that.
     pub state: serde_json::Value,
     /// By how much all of it delayed the machine: how long that stood still, and for how long its processors had to wait
-    /// for the host's while the rest was written, where that can be known.
+    /// for the host's because of the rest, where that can be known.
     pub delayed: Duration,
 }

@@ -137,7 +137,8 @@ impl Save {
         }
         // There is an instant: the machine depends on the folder from now on, whatever becomes of the rest.
         let stream = self.finish_instant(&qmp, stream, background, &mut pause, &cancel).await?;
-        // QEMU has no part in the rest.
+        // QEMU has no part in the rest, which has the lowest priority: the guest does not wait for it.
+        let waited = delay.and_then(|delay| delay.so_far()).unwrap_or_default();
         drop(turn);
         let memory = tokio::select! {
             biased;
@@ -147,7 +148,6 @@ impl Save {
         self.sync().await?;
         let state = self.state(memory, layers).await?;
         let state = serde_json::to_value(state).context(Kind::Internal, "cannot write a checkpoint's state")?;
-        let waited = delay.and_then(|delay| delay.so_far()).unwrap_or_default();
         Ok(Saved { state, delayed: pause.length + waited })
     }
 
