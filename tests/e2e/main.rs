@@ -21,6 +21,7 @@ mod download_hostile;
 mod host;
 mod install;
 mod interrupt;
+mod kill;
 mod main_job;
 mod media;
 mod operation_options;

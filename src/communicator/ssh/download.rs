@@ -15,6 +15,8 @@ use super::sftp::{Sftp, home_relative};
 use super::upload::{STREAM_FROM, no_sftp, operand};
 use crate::engine::{BuildCx, ExitStatus};
 use crate::error::{Kind, Result};
+use crate::host::atomic::Pending;
+use crate::host::dirs;
 use crate::ui::event::Counter;
 
 impl SshCommunicator {
@@ -111,8 +113,9 @@ impl SshCommunicator {
     /// Receives bytes by the ways that files have.
     async fn download_bytes_by_file(&self, from: &str, into: &mut Vec<u8>, counter: &Counter) -> Result<u64> {
         let failed = |e| crate::error::Error::new(Kind::Io, "cannot make a temporary file").caused_by(e);
-        let folder = tempfile::tempdir().map_err(failed)?;
-        let path = folder.path().join("content");
+        // With the run's id in its name, by which a killed run's is found.
+        let folder = Pending::beside(&std::env::temp_dir().join("content"))?;
+        let path = dirs::private(folder.path())?.join("content");
         Box::pin(self.download_file(from, &path, counter)).await?;
         *into = tokio::fs::read(&path).await.map_err(failed)?;
         Ok(into.len() as u64)

@@ -11,8 +11,10 @@ use crate::host::atomic;
 use crate::host::census;
 use crate::host::lock::Lock;
 
-/// Whoever looks whether a lock is held has it for an instant, and others look, too.
+/// Whoever looks whether a lock is held has it for an instant, and a process that is just being started by another thread does,
+/// too. So a run is not believed to live at the first look; one whose process is there, at the tenth.
 const LOOKS: u32 = 60;
+const LOOKS_AT_PROCESS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(5);
 /// A run's folder is made in an instant.
 const BIRTH: Duration = Duration::from_secs(60);
@@ -81,13 +83,13 @@ impl Run {
     /// Takes the place of a run that is dead; none while it lives, or another `rimg gc` is at work on it.
     pub fn take(&self) -> Option<Lock> {
         let path = self.folder.join(LOCK);
-        for _ in 0..LOOKS {
+        for look in 1..=LOOKS {
             if let Some(lock) = Lock::exclusive(&path) {
                 return Some(lock);
             }
             let begin = self.story().and_then(|story| story.begin);
             let process = begin.filter(|begin| begin.boot == census::boot_id()).and_then(|begin| begin.process);
-            if !path.exists() || process.is_some_and(|process| process.is_alive()) {
+            if !path.exists() || (look >= LOOKS_AT_PROCESS && process.is_some_and(|process| process.is_alive())) {
                 return None;
             }
             std::thread::park_timeout(PAUSE);

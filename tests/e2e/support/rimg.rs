@@ -94,7 +94,8 @@ impl Sandbox {
         }
     }
 
-    fn leftovers(&self) -> Vec<String> {
+    /// Returns what assert_clean would find.
+    pub fn leftovers(&self) -> Vec<String> {
         let mut left: Vec<String> =
             self.processes().into_iter().map(|(id, line)| format!("process {id}: {line}")).collect();
         let private = [self.join(".cache/run"), self.join(".tmp")];
@@ -183,10 +184,31 @@ impl Live {
         }
     }
 
+    /// Waits until `condition` holds for what the run has written so far; tells whether it did before the run ended.
+    pub fn reaches(&mut self, limit: Duration, mut condition: impl FnMut(&str) -> bool) -> bool {
+        let deadline = Instant::now() + limit;
+        loop {
+            let ended = self.child.try_wait().expect("a child").is_some();
+            if condition(&text_of(&self.stdout)) {
+                return true;
+            }
+            if ended || Instant::now() > deadline {
+                return false;
+            }
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+    }
+
     /// Sends SIGINT, as Ctrl-C does.
     pub fn interrupt(&self) {
+        self.signal(rustix::process::Signal::INT);
+    }
+
+    /// Sends a signal to rimg alone, not to what it started; one that has ended is fine.
+    pub fn signal(&self, signal: rustix::process::Signal) {
         let id = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(id, rustix::process::Signal::INT).expect("a running rimg");
+        // It is not reaped before it is waited for, so that nobody else can have the id.
+        let _ = rustix::process::kill_process(id, signal);
     }
 
     /// Waits for the end; fails when it takes longer than `limit`.
