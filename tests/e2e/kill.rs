@@ -26,10 +26,9 @@ rimg.build("killed", function()
   rimg.exec("sleep 0.2; echo made", { title = "a program" })
   local vm = rimg.qemu {
     source_image = image, communicator = "none", accelerator = "tcg", memory = "64M", cpus = 1,
-    http_content = { ["/answers"] = "yes" }, boot_wait = "0s", boot_command = { "hello" },
+    http_content = { ["/answers"] = "yes" }, boot_command = { { expect = ">", timeout = "2m" }, "hello" },
     vtpm = true, disable_shutdown = true,
   }
-  vm:expect(">", { timeout = "2m" })
   vm:type "words for the machine to hear"
   vm:checkpoint "typed"
   local host = rimg.host {
@@ -183,7 +182,7 @@ fn points(
         let number = ((first + point * stride) % phases.len() as u64) as usize;
         let (name, length) = &phases[number];
         let delay = length.mul_f64(random.fraction() * 1.2);
-        let old = random.next() % 2 == 0;
+        let old = random.next().is_multiple_of(2);
         let sandbox = world.sandbox(old);
         let mut live = world.start(&sandbox);
         live.reaches(LIMIT, |said| events(said).len() >= number);
@@ -314,7 +313,7 @@ async fn a_build_that_is_asked_to_end_leaves_nothing() {
     points(
         &world,
         8,
-        |point| if point % 2 == 0 { Signal::TERM } else { Signal::INT },
+        |point| if point.is_multiple_of(2) { Signal::TERM } else { Signal::INT },
         |world, sandbox, old, live| {
             let run = live.end(LIMIT);
             let mut wrong = Vec::new();

@@ -112,9 +112,17 @@ pub async fn collect(
         };
         // What was written between the first look and the lock counts, too.
         let Some(story) = run.story() else { continue };
-        Collection { run: &run, story, wanted, collectors, aside: BTreeSet::new(), tell: &mut tell }
-            .carry_out(lock)
-            .await?;
+        Collection {
+            run: &run,
+            story,
+            wanted,
+            collectors,
+            aside: BTreeSet::new(),
+            told: BTreeSet::new(),
+            tell: &mut tell,
+        }
+        .carry_out(lock)
+        .await?;
     }
     if let Some(name) = wanted.names.iter().find(|name| !found.contains(name)) {
         return Err(Error::new(Kind::Usage, format!("no run has left anything named {name:?}"))
@@ -151,6 +159,8 @@ struct Collection<'a> {
     collectors: Collectors<'a>,
     /// Outputs that are where they were put aside: they are no unfinished files.
     aside: BTreeSet<PathBuf>,
+    /// What a dry run has told of already.
+    told: BTreeSet<PathBuf>,
     tell: &'a mut (dyn FnMut(Item) + Send),
 }
 
@@ -220,6 +230,7 @@ impl Collection<'_> {
         let outcome = match &thing.trace {
             // Processes were looked for by their mark, and are told by themselves.
             Trace::Memory | Trace::Process => Ok(None),
+            Trace::Path(path) if dry_run && !self.told.insert(path.clone()) => Ok(None),
             Trace::Path(path) => remove_path(path.clone(), dry_run).await.map(|bytes| bytes.map(Some)),
             Trace::Elsewhere { collector, what } => match self.collectors.iter().find(|(name, _)| name == collector) {
                 Some((_, collector)) => collector.collect(what, dry_run).await.map(|there| there.then_some(None)),
@@ -328,7 +339,11 @@ impl Collection<'_> {
             let fate = if self.wanted.dry_run { Fate::WouldRemove } else { Fate::Removed };
             match remove_path(path, self.wanted.dry_run).await {
                 Ok(None) => {}
-                Ok(bytes) => (self.tell)(Item { bytes, ..Item::of(fate, "folder", &name, self.run) }),
+                Ok(bytes) => {
+                    // What is in it was told of already.
+                    let bytes = bytes.filter(|_| !self.wanted.dry_run);
+                    (self.tell)(Item { bytes, ..Item::of(fate, "folder", &name, self.run) });
+                }
                 Err(error) => {
                     stays = true;
                     let why = Some(error.full_message());

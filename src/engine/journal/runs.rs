@@ -38,9 +38,15 @@ pub fn all(state_dir: &Path) -> Result<Vec<Run>> {
     for entry in entries {
         let entry = entry.map_err(|e| io_error("read folder", &folder, e))?;
         let id = entry.file_name().to_string_lossy().into_owned();
+        let folder = entry.path();
         match id.starts_with(UNBORN) {
-            true => remove_unborn(&entry.path()),
-            false => runs.push(Run { id, folder: entry.path() }),
+            true => remove_unborn(&folder),
+            // It was about to go, with nothing left that it could name.
+            false if !folder.join(JOURNAL).exists() => {
+                remove_unborn(&folder);
+                let _ = std::fs::remove_dir(&folder);
+            }
+            false => runs.push(Run { id, folder }),
         }
     }
     runs.sort_by(|a, b| a.id.cmp(&b.id));
