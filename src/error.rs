@@ -222,18 +222,27 @@ impl<T, E: std::error::Error + Send + Sync + 'static> Context<T> for std::result
 
 /// Describes a failed system call on a path, with the hint a full disk or a missing permission deserves.
 pub fn io_error(what: &str, path: impl AsRef<std::path::Path>, source: std::io::Error) -> Error {
-    let path = path.as_ref().display();
-    let error = Error::new(Kind::Io, format!("cannot {what} {path}"));
+    let path = path.as_ref();
+    let error = Error::new(Kind::Io, format!("cannot {what} {}", path.display()));
     let error = match source.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            error.hint("the disk is full: free some space, or point the output (or RIMG_CACHE_DIR) at another disk")
-        }
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => error.hint(full_disk(path)),
         std::io::ErrorKind::PermissionDenied => {
             error.hint("this user may not do that: check the owner and the mode of the path")
         }
         _ => error,
     };
     error.caused_by(source)
+}
+
+/// Says that the disk of a path is full, how large it is, and what to do.
+pub fn full_disk(path: impl AsRef<std::path::Path>) -> String {
+    let there = path.as_ref().ancestors().find_map(|folder| Some((folder, rustix::fs::statvfs(folder).ok()?)));
+    let size = there.map_or_else(String::new, |(folder, disk)| {
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        let (free, all) = (bytes(disk.f_bavail), bytes(disk.f_blocks));
+        format!(" ({free} of {all} bytes are free at {})", folder.display())
+    });
+    format!("the disk is full{size}: free some space, or point the output (or RIMG_CACHE_DIR) at another disk")
 }
 
 #[cfg(test)]

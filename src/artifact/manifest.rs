@@ -107,7 +107,7 @@ fn describe(artifact: &Artifact, options: &ManifestOptions, cx: &BuildCx) -> Res
                 return Err(Error::new(Kind::Option, message));
             }
         };
-        custom.insert(name.clone(), text);
+        custom.insert(name.clone(), cx.ui.secrets().mask(&text));
     }
     Ok(Build {
         name: if artifact.build.is_empty() { cx.build.to_string() } else { artifact.build.clone() },

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use super::args::OutputArgs;
 use crate::error::Result;
+use crate::media::http;
 use crate::ui::json::Json;
 use crate::ui::logfile::LogFile;
 use crate::ui::plain::Plain;
@@ -32,9 +33,6 @@ pub fn start(args: &OutputArgs, show: Show) -> Result<(Ui, UiThread)> {
         false => Style::PLAIN,
     };
     let mut renderers: Vec<Box<dyn Renderer>> = Vec::new();
-    if let Some(path) = &args.log_file {
-        renderers.push(Box::new(LogFile::open(path)?));
-    }
     if args.json {
         renderers.push(Box::new(Json::new(std::io::stdout())));
     }
@@ -63,5 +61,11 @@ pub fn start(args: &OutputArgs, show: Show) -> Result<(Ui, UiThread)> {
         style(out.is_terminal()),
         style(std::io::stderr().is_terminal()),
     )));
-    Ok(Ui::start(renderers))
+    // After that: what it has to say of itself comes when the terminal is nobody's any more.
+    if let Some(path) = &args.log_file {
+        renderers.push(Box::new(LogFile::open(path)?));
+    }
+    let (ui, thread) = Ui::start(renderers);
+    http::hide_proxies(ui.secrets());
+    Ok((ui, thread))
 }

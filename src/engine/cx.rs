@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::on_error::OnError;
 use super::replay::lanes::Lane;
 use super::replay::run::Replay;
-use super::replay::secret;
+use super::replay::{seal, secret};
 use super::resource::Resources;
 use super::scope::Scope;
 use crate::error::{Result, io_error};
@@ -114,6 +114,17 @@ impl BuildCx {
                 format!("keyed:{}", uuid::Uuid::new_v4().simple())
             }
         }
+    }
+
+    /// Seals a text that is to be kept, so that only this user on this host can read it.
+    pub fn seal(&self, text: &str) -> Result<String> {
+        seal::seal(&secret::local_key(&self.settings.state_dir)?, text.as_bytes())
+    }
+
+    /// Returns what was sealed; none where it was with another key.
+    pub fn unseal(&self, sealed: &str) -> Result<Option<String>> {
+        let opened = seal::open(&secret::local_key(&self.settings.state_dir)?, sealed);
+        Ok(opened.and_then(|text| String::from_utf8(text).ok()))
     }
 
     /// Reads a file of the script's on the blocking pool.

@@ -253,10 +253,10 @@ async fn record<T: Answer>(
     let outcome = run.outcome(value, cx)?;
     let mut record = Record::new(&history.owner, &place.before.id, place.key, of, outcome, seconds);
     record.places.clone_from(&outputs);
-    let survivors = history.survivors();
+    let (survivors, ui) = (history.survivors(), cx.ui.clone());
     blocking::run(move |cancel| {
         if !outputs.is_empty() {
-            record.outputs = Some(run.files.keep(&outputs, &run.digests, cancel)?);
+            record.outputs = Some(run.files.keep(&outputs, &run.digests, ui.secrets(), cancel)?);
         }
         for id in survivors {
             run.records.mark(&id)?;

@@ -198,9 +198,9 @@ async fn record(
     let mut record =
         Record::new(owner, &place.after, place.key, (step.kind, String::new(), place.request), outcome, seconds);
     record.places.clone_from(&made);
-    let run = run.clone();
+    let (run, ui) = (run.clone(), cx.ui.clone());
     blocking::run(move |cancel| {
-        let outputs = Some(run.files.keep(&made, &run.digests, cancel)?);
+        let outputs = Some(run.files.keep(&made, &run.digests, ui.secrets(), cancel)?);
         run.records.write(&Record { outputs, ..record })
     })
     .await

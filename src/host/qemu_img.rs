@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 use super::process::{self, Process};
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result, full_disk};
 
 /// A format that rimg writes disk images in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,11 +210,7 @@ pub async fn convert(conversion: &Conversion<'_>, percent: impl Fn(f64)) -> Resu
     let error = Error::new(Kind::Host, format!("cannot convert {source} to {}: {words}", conversion.format.as_str()))
         .field("status", status.code())
         .field("stderr", words.clone());
-    Err(if words.contains("No space left") {
-        error.hint("the disk is full: free some space, or point the output at another disk")
-    } else {
-        error
-    })
+    Err(if words.contains("No space left") { error.hint(full_disk(conversion.target)) } else { error })
 }
 
 /// Returns the last figure of `    (12.34/100%)\r    (13.00/100%)\r`.

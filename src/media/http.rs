@@ -2,10 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
+use reqwest::Url;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use crate::engine::Seconds;
 use crate::error::{Error, Kind, Result};
+use crate::ui::secrets::Secrets;
 
 /// How long a server may be silent, unless the environment says otherwise.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -39,11 +41,80 @@ pub fn client() -> Result<reqwest::Client> {
 }
 
 /// Returns a URL as it may be shown: without user and password.
-pub fn shown(url: &reqwest::Url) -> String {
+pub fn shown(url: &Url) -> String {
     let mut url = url.clone();
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.to_string()
+}
+
+/// Returns a text that should be a URL as it may be shown.
+pub fn shown_text(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    // Whatever it is, what stands before the last @ is nobody's business.
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    format!("{scheme}://{place}")
+}
+
+/// Returns what tells a URL from others, in files that are kept: without its secrets.
+pub fn id(url: &Url) -> String {
+    let mut id = url.clone();
+    if url.password().is_some() {
+        let _ = id.set_password(Some("hidden"));
+    } else if !url.username().is_empty() {
+        let _ = id.set_username("hidden");
+    }
+    if url.query_pairs().any(|(name, _)| is_secret(&name)) {
+        id.query_pairs_mut().clear().extend_pairs(url.query_pairs().map(|(name, value)| {
+            let hidden = is_secret(&name);
+            (name, if hidden { "hidden".into() } else { value })
+        }));
+    }
+    id.to_string()
+}
+
+/// Registers what a URL holds that must not be seen: a password or a token before the host, a signature in the query.
+pub fn hide_url(url: &Url, secrets: &Secrets) {
+    let user = match url.password() {
+        Some(password) => password,
+        // A token stands in the user's place where there is no password.
+        None => url.username(),
+    };
+    secrets.add(user);
+    secrets.add(&percent_encoding::percent_decode_str(user).decode_utf8_lossy());
+    for (_, value) in url.query_pairs().filter(|(name, _)| is_secret(name)) {
+        secrets.add(&value);
+    }
+}
+
+/// Registers what headers hold that must not be seen: the value, and the credentials after the scheme (RFC 9110, section
+/// 11.4).
+pub fn hide_header(name: &str, value: &str, secrets: &Secrets) {
+    if is_secret(name) {
+        secrets.add(value);
+        if let Some((_, credentials)) = value.trim().split_once(' ') {
+            secrets.add(credentials);
+        }
+    }
+}
+
+/// Registers the passwords of the proxies that the environment names.
+pub fn hide_proxies(secrets: &Secrets) {
+    for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        if let Some(url) = std::env::var(name).ok().and_then(|text| Url::parse(&text).ok()) {
+            secrets.add(url.password().unwrap_or_default());
+            secrets.add(&percent_encoding::percent_decode_str(url.password().unwrap_or_default()).decode_utf8_lossy());
+        }
+    }
+}
+
+/// Tells whether a header or parameter of that name holds a secret.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    let parts =
+        ["token", "secret", "password", "passwd", "signature", "api-key", "apikey", "authorization", "auth-key"];
+    matches!(name.as_str(), "auth" | "x-auth" | "cookie" | "sig" | "pwd")
+        || parts.iter().any(|part| name.contains(part))
 }
 
 /// Returns how long a server asks to be left alone (`Retry-After`, RFC 9110, section 10.2.3): seconds, or a date.
@@ -57,7 +128,7 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 }
 
 /// Describes a failed request, with the hint its kind deserves.
-pub fn error(url: &reqwest::Url, source: reqwest::Error) -> Error {
+pub fn error(url: &Url, source: reqwest::Error) -> Error {
     failure(&shown(url), source)
 }
 
@@ -77,7 +148,7 @@ pub fn failure(shown: &str, source: reqwest::Error) -> Error {
 }
 
 /// Describes an answer that is not a success.
-pub fn status_error(url: &reqwest::Url, status: reqwest::StatusCode) -> Error {
+pub fn status_error(url: &Url, status: reqwest::StatusCode) -> Error {
     refusal(&shown(url), status)
 }
 
@@ -94,6 +165,24 @@ pub fn refusal(what: &str, status: reqwest::StatusCode) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_url_or_header_holds_is_hidden() {
+        let (secrets, url) = (Secrets::default(), |text: &str| Url::parse(text).unwrap());
+        let signed = url("https://me:p%40ss-w@h/a?X-Amz-Signature=5f5f5f&x=visible");
+        hide_url(&signed, &secrets);
+        hide_url(&url("https://t0ken-t0ken@h/"), &secrets);
+        hide_header("Authorization", "Bearer abc.def.ghi", &secrets);
+        hide_header("X-Vault-Token", "hvs.1234", &secrets);
+        hide_header("Accept", "text/plain", &secrets);
+        let masked = secrets.mask("p@ss-w p%40ss-w 5f5f5f t0ken-t0ken abc.def.ghi hvs.1234 visible text/plain me");
+        assert_eq!(masked.replace("********", "*"), "* * * * * * visible text/plain me");
+        assert_eq!(id(&signed), "https://me:hidden@h/a?X-Amz-Signature=hidden&x=visible");
+        assert_eq!(id(&url("https://t0ken@h/")), "https://hidden@h/");
+        assert_eq!(id(&url("https://h/?a=b%20c&d")), "https://h/?a=b%20c&d");
+        assert_eq!(shown_text("http://me:p@ss@h:port/"), "http://h:port/");
+        assert_eq!(shown_text("h"), "h");
+    }
 
     #[test]
     fn a_server_asks_to_be_left_alone_in_seconds_or_until_a_date() {

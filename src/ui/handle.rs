@@ -213,7 +213,13 @@ impl Ui {
             Event::ProgressStarted { what, .. } => mask(what),
             Event::HttpRequest { path, .. } => mask(path),
             Event::BuildFinished { error: Some(error), .. } | Event::Failed { error } => mask_error(error),
-            _ => {}
+            // Names of builds and machines are the script's words for them, by which renderers know what belongs together.
+            Event::RunFinished { .. }
+            | Event::BuildStarted { .. }
+            | Event::BuildFinished { error: None, .. }
+            | Event::BuildSkipped { .. }
+            | Event::ProgressAdvanced { .. }
+            | Event::ProgressFinished { .. } => {}
         }
     }
 }

@@ -1,21 +1,24 @@
 //! `--log-file`: plain lines with the time, everything, errors in full.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::event::{Event, Level, Stamped};
 use super::handle::Renderer;
 use super::lines::{LineOptions, Lines, Times};
-use super::plain::write_lines;
+use super::plain::{try_write, write_lines};
 use super::style::Style;
-use super::units;
+use super::{error_text, units};
 use crate::error::{Result, io_error};
 
 /// Appends to a log file.
 pub struct LogFile {
     file: File,
+    path: PathBuf,
     lines: Lines,
     work: Vec<(u64, String, String)>,
+    /// Why lines are missing.
+    failed: Option<std::io::Error>,
 }
 
 impl LogFile {
@@ -30,7 +33,8 @@ impl LogFile {
             complete: true,
             aligned: false,
         };
-        Ok(LogFile { file, lines: Lines::new(options), work: Vec::new() })
+        let path = path.to_owned();
+        Ok(LogFile { file, path, lines: Lines::new(options), work: Vec::new(), failed: None })
     }
 }
 
@@ -58,7 +62,18 @@ impl Renderer for LogFile {
             }
             _ => {}
         }
-        write_lines(&mut self.file, &lines);
+        let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+        if let Err(error) = try_write(&mut self.file, &text) {
+            self.failed.get_or_insert(error);
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(failed) = self.failed.take() {
+            let error = io_error("write all lines to the log file", &self.path, failed);
+            let text = error_text::lines("warning", &error_text::report(&error), Style::PLAIN).join("\n");
+            write_lines(&mut std::io::stderr(), &[text]);
+        }
     }
 }
 

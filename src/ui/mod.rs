@@ -10,6 +10,7 @@ pub mod plain;
 pub mod progress;
 pub mod prompt;
 pub mod secrets;
+pub mod spellings;
 pub mod style;
 pub mod summary;
 pub mod terminal;

@@ -60,7 +60,13 @@ pub(super) fn write_lines(out: &mut impl Write, lines: &[String]) {
     }
     let mut text = lines.join("\n");
     text.push('\n');
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    // Whoever does not read any more does not want to be told either.
+    let _ = try_write(out, &text);
+}
+
+/// Writes text at once.
+pub(super) fn try_write(out: &mut impl Write, text: &str) -> std::io::Result<()> {
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }
 
 impl<W: Write + Send> Renderer for Plain<W> {

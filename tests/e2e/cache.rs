@@ -13,6 +13,7 @@ use rimg::engine::replay::records::{Owner, Records};
 use rimg::engine::replay::space;
 use rimg::error::{Kind, Result};
 use rimg::host::blocking::Cancel;
+use rimg::ui::secrets::Secrets;
 use serde_json::Value;
 
 use crate::support::image::guest;
@@ -70,7 +71,7 @@ impl Writer {
     }
 
     fn keep(&self, path: &Path) -> Result<Kept> {
-        self.files.keep(&[path.to_owned()], &self.digests(), &Cancel::default())
+        self.files.keep(&[path.to_owned()], &self.digests(), &Secrets::default(), &Cancel::default())
     }
 
     fn record(&self, id: &str, after: &str, outputs: Option<Kept>) -> Result<()> {

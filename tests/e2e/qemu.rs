@@ -179,7 +179,7 @@ async fn a_guest_that_goes_off_by_itself_is_dead_and_says_so() {
 }
 
 /// Waits about two seconds by the BIOS clock, then switches off: time for a shutdown to be asked for.
-fn off_in_a_while() -> Vec<u8> {
+pub fn off_in_a_while() -> Vec<u8> {
     let mut code = vec![
         0xfb, // sti
         0x31, 0xc0, 0x8e, 0xd8, // ds = 0

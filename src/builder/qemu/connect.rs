@@ -8,7 +8,7 @@ use super::builder::QemuBuilder;
 use super::checkpoint::KeptLogin;
 use super::cloud_init::{self, Plant};
 use super::network;
-use crate::communicator::ssh::keys::{HostKeyPair, TemporaryKeyOptions, clear_authorized_keys};
+use crate::communicator::ssh::keys::{HostKeyPair, TemporaryKeyOptions, clear_authorized_keys, clear_seed};
 use crate::communicator::ssh::{self, SshOptions, Target, TemporaryKey, UseConfig};
 use crate::engine::placeholders::Placeholders;
 use crate::engine::{BuildCx, Communicator, Seconds};
@@ -28,6 +28,8 @@ pub struct Login {
     timeout: Duration,
     /// The comment that finds the planted key in the guest's `authorized_keys`.
     planted: Option<String>,
+    /// Whether the guest's host key was planted.
+    planted_host_key: bool,
     /// Whether the guest's address has to be found out.
     sought: bool,
     /// Whether the planted key is removed in the end.
@@ -84,9 +86,7 @@ pub async fn identity(builder: &QemuBuilder, cx: &BuildCx) -> Result<serde_json:
         return Ok(serde_json::Value::Null);
     }
     let options = completed(builder);
-    if let Some(password) = &options.ssh_password {
-        cx.ui.secrets().add(password);
-    }
+    options.hide_secrets(cx);
     let passes_key = builder.can_pass_key && has_credentials(&builder.ssh);
     let login = if passes_key { prepared(builder, cx).await? } else { None };
     Ok(serde_json::json!({
@@ -162,6 +162,7 @@ pub async fn login(builder: &QemuBuilder, cx: &BuildCx) -> Result<(Option<Login>
     }
     let comment = format!("rimg-temporary-{}", uuid::Uuid::new_v4().simple());
     let key = TemporaryKey::generate_kind(builder.temporary_key.kind()?, &comment).await?;
+    cx.ui.secrets().add(&key.to_openssh()?);
     if builder.installs() {
         login.use_key(&key, comment);
     }
@@ -183,6 +184,7 @@ async fn prepared(builder: &QemuBuilder, cx: &BuildCx) -> Result<Option<Login>> 
         target,
         timeout: ssh.timeout(),
         planted: None,
+        planted_host_key: false,
         sought,
         clears: builder.temporary_key.clears(),
         key: None,
@@ -207,6 +209,7 @@ pub async fn seed(
         return cloud_init::as_given(options, values, cx).await.map(Some);
     };
     let host_key = HostKeyPair::generate("rimg")?;
+    cx.ui.secrets().add(&host_key.private_openssh);
     let user = login.target.user.clone();
     let plant = Plant {
         login: key.as_ref().map(|key| (user.as_str(), key.authorized_key.as_str())),
@@ -226,6 +229,7 @@ pub async fn seed(
         login.use_key(&key, comment);
     }
     if planted.host_key {
+        login.planted_host_key = true;
         login.target = login.target.clone().expect_host_key(&host_key.public);
     }
     Ok(Some(seed))
@@ -234,12 +238,17 @@ pub async fn seed(
 /// Prepares the login of a machine that goes on from a checkpoint: as the options say, with the key it knows.
 pub async fn again(builder: &QemuBuilder, kept: Option<&KeptLogin>, cx: &BuildCx) -> Result<Option<Login>> {
     let (Some(mut login), Some(kept)) = (prepared(builder, cx).await?, kept) else { return Ok(None) };
-    if let Some(text) = &kept.key {
-        let key = TemporaryKey::from_openssh(text)?;
+    if let Some(sealed) = &kept.key {
+        let text = cx
+            .unseal(sealed)?
+            .ok_or_else(|| Error::new(Kind::Io, "the checkpoint's login is sealed by another key"))?;
+        cx.ui.secrets().add(&text);
+        let key = TemporaryKey::from_openssh(&text)?;
         login.target = login.target.clone().with_key(&key);
         login.key = Some(key);
         login.planted.clone_from(&kept.comment);
     }
+    login.planted_host_key = kept.planted_host_key;
     if let Some(line) = &kept.host_key {
         login.target = login.target.clone().expect_host_key_line(line)?;
     }
@@ -248,10 +257,11 @@ pub async fn again(builder: &QemuBuilder, kept: Option<&KeptLogin>, cx: &BuildCx
 
 impl Login {
     /// Returns what a later machine needs to log in that goes on from this one.
-    pub fn keep(&self) -> Result<KeptLogin> {
+    pub fn keep(&self, cx: &BuildCx) -> Result<KeptLogin> {
         Ok(KeptLogin {
-            key: self.key.as_ref().map(TemporaryKey::to_openssh).transpose()?,
+            key: self.key.as_ref().map(|key| cx.seal(&key.to_openssh()?)).transpose()?,
             comment: self.planted.clone(),
+            planted_host_key: self.planted_host_key,
             host_key: self.target.host_key_line(),
         })
     }
@@ -304,10 +314,20 @@ impl Login {
         })
     }
 
-    /// Removes the temporary key from the guest, so that the image does not keep it.
+    /// Removes from the guest what was planted, so that the image does not keep it: the temporary key, and the seed as
+    /// cloud-init has stored it.
     pub async fn take_back(&self, communicator: &dyn Communicator) {
-        if let Some(comment) = self.planted.as_ref().filter(|_| self.clears) {
+        if !self.clears {
+            return;
+        }
+        if let Some(comment) = &self.planted {
             clear_authorized_keys(communicator, comment).await;
+        }
+        let host_key = self.target.host_key_line().filter(|_| self.planted_host_key);
+        let blob = host_key.as_deref().and_then(|line| line.split(' ').nth(1));
+        let marks: Vec<&str> = self.planted.as_deref().into_iter().chain(blob).collect();
+        if !marks.is_empty() {
+            clear_seed(communicator, &marks).await;
         }
     }
 }

@@ -23,7 +23,7 @@ use super::screen::Reader;
 use super::tail::Tail;
 use crate::engine::placeholders::Placeholders;
 use crate::engine::{BuildCx, Health, ResourceId, picture};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, full_disk};
 
 /// How often what the guest and its firmware wrote is looked at.
 const LOOK: Duration = Duration::from_millis(150);
@@ -359,7 +359,7 @@ async fn watch(shared: &Shared, emulator: &mut Emulator, mut events: broadcast::
                     }
                 }
                 Ok(event) => {
-                    if let Some(end) = judge(&event, &qmp).await {
+                    if let Some(end) = judge(&event, &qmp, &shared.dir).await {
                         return end;
                     }
                 }
@@ -412,7 +412,7 @@ async fn watch(shared: &Shared, emulator: &mut Emulator, mut events: broadcast::
     }
 }
 
-async fn judge(event: &Event, qmp: &Qmp) -> Option<End> {
+async fn judge(event: &Event, qmp: &Qmp, dir: &Path) -> Option<End> {
     match event.name.as_str() {
         "GUEST_PANICKED" => Some(End::alive("the guest's kernel panicked")),
         "BLOCK_IO_ERROR" => {
@@ -420,10 +420,9 @@ async fn judge(event: &Event, qmp: &Qmp) -> Option<End> {
             let reason = event.data.get("reason").and_then(Value::as_str).unwrap_or("no reason given");
             let stops = event.data.get("action").and_then(Value::as_str) == Some("stop");
             match (full, stops) {
-                (true, _) => Some(End::alive(
-                    "the disk of this host is full: there is no room for what the guest writes; free some space, or \
-                     point TMPDIR at another disk",
-                )),
+                (true, _) => {
+                    Some(End::alive(format!("there is no room for what the guest writes: {}", full_disk(dir))))
+                }
                 (false, true) => Some(End::alive(format!("the guest's disk failed: {reason}"))),
                 (false, false) => None,
             }

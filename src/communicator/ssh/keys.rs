@@ -10,7 +10,9 @@ use russh::keys::{Certificate, PrivateKey};
 use super::options::option_error;
 use super::pem::{self, Opened};
 use super::plan::Identity;
-pub use super::temporary::{HostKeyPair, KeyKind, TemporaryKey, TemporaryKeyOptions, clear_authorized_keys};
+pub use super::temporary::{
+    HostKeyPair, KeyKind, TemporaryKey, TemporaryKeyOptions, clear_authorized_keys, clear_seed,
+};
 use crate::error::{Error, Result};
 
 /// What the options are called that a key comes from.
@@ -37,6 +39,8 @@ pub(super) struct Loaded {
     pub name: String,
     pub key: Arc<PrivateKey>,
     pub certificate: Option<Certificate>,
+    /// The file's content, to be hidden.
+    pub text: String,
 }
 
 /// Reads a private key file (OpenSSH, PKCS#1, PKCS#8, SEC1, PuTTY), unlocking it with `passphrase`. Blocking: the
@@ -72,7 +76,7 @@ pub(super) fn load_with(
         }
         name.push_str(" with its certificate");
     }
-    Ok(Some(Loaded { name, key: Arc::new(key), certificate }))
+    Ok(Some(Loaded { name, key: Arc::new(key), certificate, text }))
 }
 
 fn read(path: &Path, names: &Names) -> Result<String> {

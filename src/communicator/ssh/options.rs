@@ -162,6 +162,25 @@ impl SshOptions {
         self.ssh_timeout.map_or(Duration::from_secs(300), |s| s.0)
     }
 
+    /// Registers the passwords and passphrases as secrets.
+    pub fn hide_secrets(&self, cx: &BuildCx) {
+        let bastions = &self.bastions;
+        let listed = bastions.ssh_bastions.iter().flatten();
+        let listed = listed.flat_map(|hop| [(&hop.username, &hop.password), (&None, &hop.private_key_passphrase)]);
+        let all = [
+            (&self.ssh_username, &self.ssh_password),
+            (&None, &self.ssh_private_key_passphrase),
+            (&bastions.ssh_bastion_username, &bastions.ssh_bastion_password),
+            (&None, &bastions.ssh_bastion_private_key_passphrase),
+        ];
+        for (user, secret) in all.into_iter().chain(listed) {
+            // A password that is the user's name (vagrant's is vagrant) hides nothing, and every path has it.
+            if let Some(secret) = secret.as_ref().filter(|secret| user.as_ref() != Some(*secret)) {
+                cx.ui.secrets().add(secret);
+            }
+        }
+    }
+
     /// Checks what can be known without connecting, and registers the passwords as secrets.
     pub fn validate(&self, cx: &BuildCx) -> Result<()> {
         let host = self.ssh_host.as_deref().unwrap_or("127.0.0.1");

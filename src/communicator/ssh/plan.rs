@@ -101,8 +101,8 @@ impl Plan {
             UseConfig::Users => Some(home.join(".ssh/config")),
             UseConfig::File(path) => Some(path_of(path, cx)),
         };
+        options.hide_secrets(cx);
         let planner = Planner { options, cx, config, home };
-        planner.secrets()?;
         if options.ssh_port == Some(0) {
             return Err(option_error("ssh_port", "expected a port from 1 to 65535, found 0"));
         }
@@ -160,23 +160,6 @@ impl Peer {
 }
 
 impl Planner<'_> {
-    fn secrets(&self) -> Result<()> {
-        let options = self.options;
-        let bastions = &options.bastions;
-        let listed = bastions.ssh_bastions.iter().flatten();
-        let listed = listed.flat_map(|hop| [&hop.password, &hop.private_key_passphrase]);
-        let all = [
-            &options.ssh_password,
-            &options.ssh_private_key_passphrase,
-            &bastions.ssh_bastion_password,
-            &bastions.ssh_bastion_private_key_passphrase,
-        ];
-        for secret in all.into_iter().chain(listed).flatten() {
-            self.cx.ui.secrets().add(secret);
-        }
-        Ok(())
-    }
-
     fn machine(&self, host: &str, port: u16) -> Result<(Peer, Vec<JumpHost>)> {
         let options = self.options;
         if options.ssh_private_key_file.is_none() {

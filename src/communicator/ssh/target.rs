@@ -83,9 +83,9 @@ impl Target {
     /// options nor a configuration file names one.
     pub async fn new(options: &SshOptions, host: impl Into<String>, port: u16, cx: &BuildCx) -> Result<Target> {
         let plan = Plan::new(options, &host.into(), port, cx)?;
-        let mut target = Target::of(plan.peer, options).await?;
+        let mut target = Target::of(plan.peer, options, cx).await?;
         for peer in plan.via {
-            target.via.push(Target::of(peer, options).await?);
+            target.via.push(Target::of(peer, options, cx).await?);
         }
         let pause = options.pause_before_connecting.map(|Seconds(length)| length).filter(|length| !length.is_zero());
         target.attempts = options.ssh_handshake_attempts;
@@ -97,9 +97,12 @@ impl Target {
         Ok(target)
     }
 
-    async fn of(peer: Peer, options: &SshOptions) -> Result<Target> {
+    async fn of(peer: Peer, options: &SshOptions, cx: &BuildCx) -> Result<Target> {
         let copy = peer.clone();
         let keys = tokio::task::spawn_blocking(move || copy.load_keys(true)).await.map_err(keys::interrupted)??;
+        for key in &keys {
+            cx.ui.secrets().add(&key.text);
+        }
         let seconds = |limit: Option<Seconds>| limit.map(|Seconds(d)| d).filter(|d| !d.is_zero());
         Ok(Target {
             host: peer.host,
@@ -134,7 +137,12 @@ impl Target {
     /// Adds a key that was made for this machine; it is tried first.
     #[must_use]
     pub fn with_key(mut self, key: &keys::TemporaryKey) -> Self {
-        let key = Loaded { name: "the temporary key".into(), key: key.private.clone(), certificate: None };
+        let key = Loaded {
+            name: "the temporary key".into(),
+            key: key.private.clone(),
+            certificate: None,
+            text: String::new(),
+        };
         self.credentials.keys.insert(0, key);
         self
     }

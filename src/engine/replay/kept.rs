@@ -17,6 +17,7 @@ use super::place::Place;
 use crate::error::{Error, Kind, Result, io_error};
 use crate::host::blocking::Cancel;
 use crate::host::{atomic, copy, dirs};
+use crate::ui::secrets::Secrets;
 
 /// How often a file is put into the store while that is being cleared.
 const ATTEMPTS: u32 = 5;
@@ -90,11 +91,12 @@ impl Files {
 
     /// Keeps files, links and folders with all they hold. `digests` is where digests are noted (see [`content`]).
     /// Something else than that, or a name that is no text, is [`Kind::Unsupported`].
-    pub fn keep(&self, paths: &[PathBuf], digests: &Path, cancel: &Cancel) -> Result<Kept> {
+    /// A file in which a secret is seen is known by its digest alone: it counts for as long as it stays in its place.
+    pub fn keep(&self, paths: &[PathBuf], digests: &Path, secrets: &Secrets, cancel: &Cancel) -> Result<Kept> {
         let (mut kept, mut seen) = (Kept::default(), BTreeSet::new());
         for path in paths {
             let path = std::path::absolute(path).map_err(|e| io_error("resolve", path, e))?;
-            self.keep_tree(&path, &mut kept, &mut seen, digests, cancel)?;
+            self.keep_tree(&path, &mut kept, &mut seen, (digests, secrets), cancel)?;
         }
         Ok(kept)
     }
@@ -104,7 +106,7 @@ impl Files {
         path: &Path,
         kept: &mut Kept,
         seen: &mut BTreeSet<PathBuf>,
-        digests: &Path,
+        (digests, secrets): (&Path, &Secrets),
         cancel: &Cancel,
     ) -> Result<()> {
         cancel.check()?;
@@ -125,7 +127,7 @@ impl Files {
                 std::fs::read_dir(path).map_err(fault)?.collect::<std::io::Result<_>>().map_err(fault)?;
             inside.sort_by_key(std::fs::DirEntry::file_name);
             for inner in inside {
-                self.keep_tree(&inner.path(), kept, seen, digests, cancel)?;
+                self.keep_tree(&inner.path(), kept, seen, (digests, secrets), cancel)?;
             }
         } else if meta.is_symlink() {
             let target = std::fs::read_link(path).map_err(|e| io_error("read", path, e))?;
@@ -134,7 +136,7 @@ impl Files {
             }
             kept.entries.push(entry(EntryKind::Link { target }));
         } else if meta.is_file() {
-            let (size, digest) = self.keep_file(path, digests, cancel)?;
+            let (size, digest) = self.keep_file(path, digests, secrets, cancel)?;
             kept.entries.push(entry(EntryKind::File { size, digest }));
         } else {
             return Err(refused("it is neither a file nor a folder nor a link"));
@@ -142,7 +144,7 @@ impl Files {
         Ok(())
     }
 
-    fn keep_file(&self, path: &Path, digests: &Path, cancel: &Cancel) -> Result<(u64, String)> {
+    fn keep_file(&self, path: &Path, digests: &Path, secrets: &Secrets, cancel: &Cancel) -> Result<(u64, String)> {
         let look = || std::fs::metadata(path).map_err(|e| io_error("read", path, e));
         let before = look()?;
         let digest = content::known_file(path, digests, cancel)?;
@@ -151,6 +153,12 @@ impl Files {
         };
         if self.intact(&digest, before.len(), digests, cancel) {
             return Ok((before.len(), digest));
+        }
+        if before.len() < WORTH_LINKING {
+            let content = std::fs::read(path).map_err(|e| io_error("read", path, e))?;
+            if secrets.occurs_in(&content) {
+                return Ok((before.len(), digest));
+            }
         }
         let mut put = self.put(path, &place, &before, cancel);
         for _ in 1..ATTEMPTS {
@@ -327,13 +335,15 @@ mod tests {
         dir: tempfile::TempDir,
         files: Files,
         digests: PathBuf,
+        secrets: Secrets,
     }
 
     impl World {
         fn new() -> World {
             let dir = tempfile::tempdir().unwrap();
             let cache = dir.path().join("cache");
-            World { files: Files::new(cache.join("replay/files")), digests: cache.join("digests"), dir }
+            let files = Files::new(cache.join("replay/files"));
+            World { files, digests: cache.join("digests"), secrets: Secrets::default(), dir }
         }
 
         fn path(&self, name: &str) -> PathBuf {
@@ -342,7 +352,7 @@ mod tests {
 
         fn keep(&self, names: &[&str]) -> Result<Kept> {
             let paths: Vec<PathBuf> = names.iter().map(|name| self.path(name)).collect();
-            self.files.keep(&paths, &self.digests, &Cancel::default())
+            self.files.keep(&paths, &self.digests, &self.secrets, &Cancel::default())
         }
 
         fn bring(&self, kept: &Kept, force: bool) -> Result<Vec<PathBuf>> {
@@ -484,6 +494,22 @@ mod tests {
         } else {
             assert_eq!(world.bring(&kept, true).unwrap_err().kind(), Kind::Checksum);
         }
+    }
+
+    #[test]
+    fn a_file_with_a_secret_counts_in_its_place_and_is_not_copied() {
+        let world = World::new();
+        world.secrets.add("hunter2");
+        std::fs::write(world.path("key"), "PW=hunter2").unwrap();
+        std::fs::write(world.path("plain"), "nothing").unwrap();
+        let kept = world.keep(&["key", "plain"]).unwrap();
+        let stored: Vec<_> = kept.digests().map(|digest| world.files.place(digest).unwrap().exists()).collect();
+        assert_eq!(stored, [false, true]);
+        assert!(world.files.has(&kept, &world.digests));
+        std::fs::remove_file(world.path("plain")).unwrap();
+        assert_eq!(world.bring(&kept, false).unwrap(), [world.path("plain")]);
+        std::fs::remove_file(world.path("key")).unwrap();
+        assert!(!world.files.has(&kept, &world.digests), "it is made anew");
     }
 
     #[test]

@@ -160,6 +160,7 @@ mod tests {
     use super::*;
     use crate::error::{Error, Kind};
     use crate::host::blocking::Cancel;
+    use crate::ui::secrets::Secrets;
 
     struct World {
         dir: tempfile::TempDir,
@@ -186,7 +187,7 @@ mod tests {
 
         fn keep(&self, name: &str, text: &[u8]) -> Kept {
             std::fs::write(self.path(name), text).unwrap();
-            self.files.keep(&[self.path(name)], &self.digests(), &Cancel::default()).unwrap()
+            self.files.keep(&[self.path(name)], &self.digests(), &Secrets::default(), &Cancel::default()).unwrap()
         }
 
         fn record(&self, id: &str, after: &str, outputs: Option<Kept>) -> Record {

@@ -7,6 +7,7 @@ use reqwest::Url;
 use super::remote::Remote;
 use crate::engine::BuildCx;
 use crate::error::{Error, Kind, Result};
+use crate::media::http;
 use crate::media::s3::Object;
 
 /// Where something is.
@@ -36,16 +37,18 @@ impl Place {
         match scheme.as_deref() {
             None => Ok(Place::Local(cx.settings.resolve(text))),
             Some("http" | "https") => {
-                let url = Url::parse(text)
-                    .map_err(|e| Error::new(Kind::Option, format!("{text:?} is not a URL")).caused_by(e))?;
-                if let Some(password) = url.password() {
-                    cx.ui.secrets().add(password);
-                }
+                let url = Url::parse(text).map_err(|e| {
+                    Error::new(Kind::Option, format!("{:?} is not a URL", http::shown_text(text))).caused_by(e)
+                })?;
+                http::hide_url(&url, cx.ui.secrets());
                 Ok(Place::Remote(Remote::web(url)))
             }
             Some("s3") => Object::parse(text).map(|object| Place::Remote(Remote::s3(object))),
-            Some(other) => Err(Error::new(Kind::Unsupported, format!("cannot download over {other}: {text:?}"))
-                .hint("http, https, s3 (s3://bucket/key) and file are known")),
+            Some(other) => Err(Error::new(
+                Kind::Unsupported,
+                format!("cannot download over {other}: {:?}", http::shown_text(text)),
+            )
+            .hint("http, https, s3 (s3://bucket/key) and file are known")),
         }
     }
 }

@@ -47,10 +47,10 @@ impl Remote {
         Remote { address: Address::S3(object), region: Mutex::default() }
     }
 
-    /// Returns what tells it from everything else.
+    /// Returns what tells it from everything else; no secrets.
     pub fn id(&self) -> String {
         match &self.address {
-            Address::Web(url) => url.to_string(),
+            Address::Web(url) => http::id(url),
             Address::S3(object) => object.to_string(),
         }
     }

@@ -102,9 +102,12 @@ async fn request(
     let options: HttpOptions = decode_table(of, &options)?;
     let client = client(&lua).map_err(lua_error)?;
     let request = build(of, &client, method, url.clone(), &options).map_err(lua_error)?;
-    for secret in [url.password(), options.password.as_deref(), options.bearer.as_deref()].into_iter().flatten() {
+    for secret in [options.password.as_deref(), options.bearer.as_deref()].into_iter().flatten() {
         cx.ui.secrets().add(secret);
     }
+    media::hide_url(&url, cx.ui.secrets());
+    options.headers.iter().for_each(|(name, value)| media::hide_header(name, value.text(), cx.ui.secrets()));
+    options.query.iter().for_each(|(name, value)| media::hide_header(name, value.text(), cx.ui.secrets()));
     let answer = if cx.settings.is_live() {
         super::current::acts(&lua);
         attempts(&cx, of, request, &options).await.map_err(lua_error)?
@@ -126,8 +129,9 @@ fn client(lua: &Lua) -> Result<Client> {
 
 fn parse_url(of: &str, text: &str) -> Result<Url> {
     let wrong = |error: Error| error.hint("write a whole URL: \"https://example.org/path\"");
-    let url = Url::parse(text)
-        .map_err(|e| wrong(Error::new(Kind::Option, format!("{of}: {text:?} is not a URL")).caused_by(e)))?;
+    let url = Url::parse(text).map_err(|e| {
+        wrong(Error::new(Kind::Option, format!("{of}: {:?} is not a URL", media::shown_text(text))).caused_by(e))
+    })?;
     match url.scheme() {
         "http" | "https" => Ok(url),
         other => Err(wrong(Error::new(Kind::Option, format!("{of}: {other:?} is not a scheme it speaks")))),

@@ -10,6 +10,7 @@ use crate::error::{Error, Kind};
 use crate::script::error::{argument_error, lua_error};
 use crate::script::run_options::VariableInfo;
 use crate::script::{state, value};
+use crate::ui::spellings::SHORTEST;
 
 /// The options of `rimg.secret(name, options)`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -168,7 +169,9 @@ fn secret(lua: &Lua, (name, options): (Value, Value)) -> mlua::Result<Option<Str
         if text.is_empty() {
             return Err(argument_error("rimg.secret", format_args!("the secret `{name}` is empty")));
         }
-        state.ui.secrets().add(text);
+        if !state.ui.secrets().add(text) {
+            state.ui.warn(format!("the secret `{name}` has fewer than {SHORTEST} characters: it is not masked"));
+        }
         return Ok(given);
     }
     if options.optional {

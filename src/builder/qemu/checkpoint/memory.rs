@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::mpsc;
 
 use crate::error::{Error, Kind, Result, io_error};
+use crate::host::atomic;
 use crate::host::blocking::Cancel;
 
 use super::state::Memory;
@@ -64,6 +65,9 @@ impl<T: Read> Read for Digesting<T> {
     }
 }
 
+/// What is left free of the disk: the guest goes on writing to the same one meanwhile, and fails where it cannot.
+const RESERVE: u64 = 64 << 20;
+
 /// Writes what comes to a new file, up to its end. What comes is read to its end in any case, also when it cannot be written
 /// or nobody wants it any more: a QEMU whose background snapshot breaks off leaves pages of its guest locked, and hangs
 /// when its own main thread touches one (7.2). Blocking.
@@ -76,7 +80,8 @@ pub fn store(from: impl Read, to: &Path, cancel: &Cancel) -> Result<Memory> {
         let compresses = scope.spawn(move || {
             // A thread of its own: what is lowered stays so. Where it is refused, the guest has to share.
             let _ = rustix::process::setpriority_process(None, LOWEST);
-            compress(&chunks, to, cancel)
+            // What is of no use goes at once: the guest may need the room.
+            compress(&chunks, to, cancel).inspect_err(|_| atomic::remove(to))
         });
         let raw = read(from, &passes);
         drop(passes);
@@ -106,10 +111,23 @@ fn compress(chunks: &mpsc::Receiver<Vec<u8>>, to: &Path, cancel: &Cancel) -> Res
     let mut writer = compressing(to).map_err(fault)?;
     for chunk in chunks {
         cancel.check()?;
+        leave_room(to)?;
         writer.write_all(&chunk).map_err(fault)?;
     }
     let file = writer.finish().map_err(fault)?.into_inner().map_err(|e| fault(e.into_error()))?;
     Ok(Memory { digest: file.digest(), size: file.size, raw: 0 })
+}
+
+/// Refuses to fill the disk.
+fn leave_room(to: &Path) -> Result<()> {
+    let Ok(disk) = rustix::fs::statvfs(to) else { return Ok(()) };
+    match disk.f_bavail.saturating_mul(disk.f_frsize) {
+        free if free < RESERVE => Err(Error::new(
+            Kind::Io,
+            format!("cannot write {}: {free} bytes are free there, and the guest may need them", to.display()),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a file to compress into.

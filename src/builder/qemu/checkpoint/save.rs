@@ -30,7 +30,7 @@ impl Checkpoints for QemuMachine {
     async fn save(&self, folder: &Path, cx: &BuildCx) -> Result<Saving> {
         let save = Save {
             shared: self.shared.clone(),
-            login: self.login.as_ref().map(|login| login.keep()).transpose()?,
+            login: self.login.as_ref().map(|login| login.keep(cx)).transpose()?,
             folder: std::path::absolute(folder).map_err(|e| io_error("resolve", folder, e))?,
             cx: cx.clone(),
         };

@@ -11,14 +11,14 @@ use crate::engine::Checkpoint;
 use crate::error::{Error, Kind, Result};
 
 /// Counts the changes of [`State`], and of what makes a machine: a checkpoint of another number is of no use.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The names of files in a checkpoint's folder.
 pub const MEMORY: &str = "memory.zst";
 pub const SERIAL: &str = "serial.log";
 pub const FLOPPY: &str = "floppy.img";
 
-/// What is needed to go on from a checkpoint. It holds the key to log in with.
+/// What is needed to go on from a checkpoint. It holds the key to log in with, sealed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
@@ -79,10 +79,12 @@ pub enum Medium {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeptLogin {
-    /// The temporary key's private half, where one was made.
+    /// The temporary key's private half, where one was made; sealed.
     pub key: Option<String>,
     /// The comment that finds its public half in the guest.
     pub comment: Option<String>,
+    /// Whether its host key came with the seed.
+    pub planted_host_key: bool,
     /// The host key that the machine was seen with.
     pub host_key: Option<String>,
 }
