@@ -65,8 +65,9 @@ function rimg.var(name, options) end
 ---@field optional? boolean Whether nil is returned when there is none; false by default, which makes that an error.
 ---@field help? string What `rimg inspect` says of it.
 
----Returns a value that is masked in everything rimg shows or writes. It is looked for where `rimg.var` looks, and in
----`options.env` and `options.file`.
+---Returns a value that is masked in everything rimg shows or writes, also where it is quoted, escaped, in base64, in
+---hexadecimal or part of a URL. It is looked for where `rimg.var` looks, and in `options.env` and `options.file`. One of
+---fewer than four characters is not masked, with a warning: it would be found in anything.
 ---@param name string
 ---@param options? rimg.SecretOptions
 ---@return string

@@ -82,4 +82,4 @@
 ---@class rimg.TemporaryKeyOptions
 ---@field temporary_key_pair_type ("ed25519"|"ecdsa"|"rsa")? The kind of key. Default `ed25519`.
 ---@field temporary_key_pair_bits integer? Its bits: 2048 to 8192 for rsa (default 3072); 256, 384 or 521 for ecdsa (default 256).
----@field ssh_clear_authorized_keys boolean? Whether the temporary key is taken out of the machine's `authorized_keys`, and root's, before it is shut down. Default `true`.
+---@field ssh_clear_authorized_keys boolean? Whether the temporary key is taken out of the machine's `authorized_keys`, and root's, before it is shut down, and what cloud-init has stored of a seed in which keys were planted. Default `true`.

@@ -74,8 +74,7 @@ pub fn run_uuid() -> &'static str {
 /// Adds an artifact to a manifest file; with `--force`, what earlier runs wrote there goes. Gives the artifact back as
 /// it is.
 pub async fn manifest(artifact: &Artifact, options: ManifestOptions, cx: &BuildCx) -> Result<Artifact> {
-    let output = options.output.as_deref().unwrap_or("packer-manifest.json");
-    let path = name::output(OF, output, artifact, &[], cx)?;
+    let path = place(artifact, &options, cx)?;
     let build = describe(artifact, &options, cx)?;
     if !cx.settings.is_live() {
         return Ok(artifact.clone());
@@ -85,6 +84,12 @@ pub async fn manifest(artifact: &Artifact, options: ManifestOptions, cx: &BuildC
     written.files = vec![blocking::run(move |_| append(&path, &build, force)).await?];
     cx.ui.emit(written.event());
     Ok(artifact.clone())
+}
+
+/// Returns where the manifest of an artifact is.
+pub fn place(artifact: &Artifact, options: &ManifestOptions, cx: &BuildCx) -> Result<PathBuf> {
+    let output = options.output.as_deref().unwrap_or("packer-manifest.json");
+    name::output(OF, output, artifact, &[], cx)
 }
 
 fn describe(artifact: &Artifact, options: &ManifestOptions, cx: &BuildCx) -> Result<Build> {

@@ -33,8 +33,8 @@ pub struct Step<'a> {
 pub struct Particulars {
     /// The files on this host, besides the artifact's own, that it reads.
     pub reads: Vec<PathBuf>,
-    /// Whether it adds to what others write, too: then it is only replayed while what it wrote is as it left it.
-    pub shares_output: bool,
+    /// What it adds to beside others: it is only replayed while that is there.
+    pub adds_to: Option<PathBuf>,
 }
 
 /// Where a step stands: what it is made of.
@@ -136,7 +136,7 @@ async fn find(
     owner: &Owner,
     cx: &BuildCx,
 ) -> Result<Result<(Record, Artifact), String>> {
-    let (kind, shares_output) = (step.kind, step.particulars.shares_output);
+    let (kind, adds_to) = (step.kind, step.particulars.adds_to.clone());
     let (run, owner, after, key) = (run.clone(), owner.clone(), place.after.clone(), place.key);
     let (script_dir, force, request) = (cx.settings.script_dir.clone(), cx.settings.force, place.request.clone());
     blocking::run(move |cancel| {
@@ -154,8 +154,8 @@ async fn find(
             let from = std::path::Path::new(&record.script).parent().map(PathBuf::from).unwrap_or_default();
             let (artifact, outputs) = (artifact.moved_to(&from, &script_dir), outputs.under(&from, &script_dir));
             // What others add to is not brought back without what they added.
-            let is_there = !shares_output || outputs.entries.iter().all(|entry| entry.path.exists());
-            let brought = if is_there { run.bring(&outputs, force && !shares_output, cancel) } else { Ok(false) };
+            let is_there = adds_to.as_ref().is_none_or(|path| path.exists());
+            let brought = if is_there { run.bring(&outputs, force && adds_to.is_none(), cancel) } else { Ok(false) };
             match brought {
                 Ok(true) => {
                     run.records.touch(&record);

@@ -138,7 +138,12 @@ fn of_the_log_the_cache_and_the_state_folder() {
     let call = "rimg.artifact('disk.img'):compress 'disk.img.gz'";
     let run = small.run("4m", true, call, &[], &[("RIMG_CACHE_DIR", "small/cache")]);
     assert_eq!(run.code, Some(0), "{run:?}");
-    assert!(small.sandbox.join("disk.img.gz").exists() && run.stderr.contains("small/cache"), "{run:?}");
+    assert!(
+        small.sandbox.join("disk.img.gz").exists()
+            && run.stdout.contains("warning: ")
+            && run.stdout.contains("small/cache"),
+        "{run:?}"
+    );
     std::fs::remove_file(small.sandbox.join("disk.img.gz")).unwrap();
     // Without a state folder nothing could be found again after a crash.
     let run = small.run("4m", true, call, &[], &[("RIMG_STATE_DIR", "small/state")]);

@@ -56,7 +56,7 @@ fn arguments(args: Value) -> Data {
 /// Registers a post-processing method: decode, work, announce. `$particulars` says what is particular about its replay.
 macro_rules! post_processor {
     ($methods:ident, $name:literal, $decode:expr, $work:path) => {
-        post_processor!($methods, $name, $decode, $work, |_: &_, _: &_| Particulars::default());
+        post_processor!($methods, $name, $decode, $work, |_: &_, _: &_, _: &_| Particulars::default());
     };
     ($methods:ident, $name:literal, $decode:expr, $work:path, $particulars:expr) => {
         $methods.add_async_method($name, async |lua, handle, args: Value| {
@@ -70,7 +70,7 @@ macro_rules! post_processor {
                 of: &handle.artifact,
                 removes_input: asked.get("keep_input_artifact") == Some(&false.into()),
                 options: asked,
-                particulars: $particulars(&options, &cx),
+                particulars: $particulars(&handle.artifact, &options, &cx),
             };
             let work = Box::pin($work(&handle.artifact, options, &cx));
             let artifact = post_process(step, &cx, work).await.into_lua_result()?;
@@ -119,9 +119,9 @@ impl UserData for ArtifactHandle {
             "vagrant",
             artifact::vagrant::VagrantOptions::from_value,
             artifact::vagrant::vagrant,
-            |options: &artifact::vagrant::VagrantOptions, cx: &BuildCx| {
+            |_: &Artifact, options: &artifact::vagrant::VagrantOptions, cx: &BuildCx| {
                 let reads = options.vagrantfile_template.iter().chain(&options.include);
-                Particulars { reads: reads.map(|path| cx.settings.resolve(path)).collect(), shares_output: false }
+                Particulars { reads: reads.map(|path| cx.settings.resolve(path)).collect(), ..Particulars::default() }
             }
         );
         post_processor!(
@@ -129,7 +129,10 @@ impl UserData for ArtifactHandle {
             "manifest",
             artifact::manifest::ManifestOptions::from_value,
             artifact::manifest::manifest,
-            |_: &_, _: &_| Particulars { shares_output: true, ..Particulars::default() }
+            |made: &Artifact, options: &artifact::manifest::ManifestOptions, cx: &BuildCx| {
+                let adds_to = artifact::manifest::place(made, options, cx).ok();
+                Particulars { adds_to, ..Particulars::default() }
+            }
         );
         methods.add_async_method("destroy", async |lua, handle, ()| {
             let (artifact, cx) = (handle.artifact.clone(), surroundings(&lua)?);
