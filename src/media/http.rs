@@ -56,8 +56,8 @@ pub fn shown_text(text: &str) -> String {
     format!("{scheme}://{place}")
 }
 
-/// Returns what tells a URL from others, in files that are kept: without its secrets.
-pub fn id(url: &Url) -> String {
+/// Returns a URL with a word in the place of each secret: what tells it from others, in files that are kept.
+pub fn hidden(url: &Url) -> Url {
     let mut id = url.clone();
     if url.password().is_some() {
         let _ = id.set_password(Some("hidden"));
@@ -70,7 +70,7 @@ pub fn id(url: &Url) -> String {
             (name, if hidden { "hidden".into() } else { value })
         }));
     }
-    id.to_string()
+    id
 }
 
 /// Registers what a URL holds that must not be seen: a password or a token before the host, a signature in the query.
@@ -177,9 +177,9 @@ mod tests {
         hide_header("Accept", "text/plain", &secrets);
         let masked = secrets.mask("p@ss-w p%40ss-w 5f5f5f t0ken-t0ken abc.def.ghi hvs.1234 visible text/plain me");
         assert_eq!(masked.replace("********", "*"), "* * * * * * visible text/plain me");
-        assert_eq!(id(&signed), "https://me:hidden@h/a?X-Amz-Signature=hidden&x=visible");
-        assert_eq!(id(&url("https://t0ken@h/")), "https://hidden@h/");
-        assert_eq!(id(&url("https://h/?a=b%20c&d")), "https://h/?a=b%20c&d");
+        assert_eq!(hidden(&signed).as_str(), "https://me:hidden@h/a?X-Amz-Signature=hidden&x=visible");
+        assert_eq!(hidden(&url("https://t0ken@h/")).as_str(), "https://hidden@h/");
+        assert_eq!(hidden(&url("https://h/?a=b%20c&d")).as_str(), "https://h/?a=b%20c&d");
         assert_eq!(shown_text("http://me:p@ss@h:port/"), "http://h:port/");
         assert_eq!(shown_text("h"), "h");
     }

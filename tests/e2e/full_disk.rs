@@ -4,7 +4,6 @@ use std::process::{Command, Stdio};
 
 use crate::interrupt::noise;
 use crate::qemu::off_in_a_while;
-use crate::support::image::guest;
 use crate::support::library::{has, skip};
 use crate::support::rimg::{Run, Sandbox};
 
@@ -184,26 +183,4 @@ fn of_a_machine_that_is_made_runs_and_is_captured() {
     assert_eq!(run.code, Some(1), "{run:?}");
     assert_eq!(left(&run), "[]");
     expect_full(&run, "small");
-}
-
-#[test]
-fn a_checkpoint_leaves_the_guest_its_room_and_fails_no_build() {
-    let Some(image) = guest() else { return };
-    let Some(small) = Small::new() else { return };
-    let source = format!(
-        "local vm = rimg.qemu {{ source_image = '{}', memory = '512M', cpus = 2, ssh_username = 'vagrant', \
-         ssh_password = 'vagrant', ssh_timeout = '8m' }}\n\
-         vm:run 'echo still here'\n\
-         vm:run 'head -c 300M /dev/urandom >big; sync; sleep 600'",
-        image.display()
-    );
-    let run = small.run("100m", false, &source, &[], &[("RIMG_CACHE_DIR", "small/cache")]);
-    assert_eq!(run.code, Some(1), "{run:?}");
-    assert!(run.stdout.contains("still here"), "{run:?}");
-    let said = format!("{}{}", run.stdout, run.stderr);
-    assert!(said.contains("no checkpoints of this machine any more: "), "{said}");
-    assert!(said.contains("the guest may need them"), "{said}");
-    assert!(!left(&run).contains("memory.zst"), "{run:?}");
-    expect_full(&run, "small/cache");
-    assert!(run.stderr.contains("no room for what the guest writes"), "{run:?}");
 }

@@ -50,7 +50,7 @@ impl Remote {
     /// Returns what tells it from everything else; no secrets.
     pub fn id(&self) -> String {
         match &self.address {
-            Address::Web(url) => http::id(url),
+            Address::Web(url) => http::hidden(url).into(),
             Address::S3(object) => object.to_string(),
         }
     }
@@ -58,7 +58,7 @@ impl Remote {
     /// Returns it as it may be shown.
     pub fn shown(&self) -> String {
         match &self.address {
-            Address::Web(url) => http::shown(url),
+            Address::Web(url) => http::shown(&http::hidden(url)),
             Address::S3(object) => object.to_string(),
         }
     }
