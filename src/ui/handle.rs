@@ -215,6 +215,7 @@ impl Ui {
             Event::BuildFinished { error: Some(error), .. } | Event::Failed { error } => mask_error(error),
             // Names of builds and machines are the script's words for them, by which renderers know what belongs together.
             Event::RunFinished { .. }
+            | Event::LeftOver { .. }
             | Event::BuildStarted { .. }
             | Event::BuildFinished { error: None, .. }
             | Event::BuildSkipped { .. }
