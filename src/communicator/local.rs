@@ -11,7 +11,9 @@ use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
+use super::linger::Linger;
 use super::{pipe, tree};
+use crate::engine::communicator::{BYTES_LIMIT, too_large};
 use crate::engine::{Command, Communicator, ExitStatus, FileMeta, Line, OutputSink, Sink, Source};
 use crate::error::{Error, Kind, Result, io_error};
 use crate::host::atomic::Pending;
@@ -19,9 +21,6 @@ use crate::host::blocking::{self, Cancel};
 use crate::host::process::{self, Process};
 use crate::host::sparse;
 use crate::ui::event::Counter;
-
-/// How long output may go on after the command itself has ended (something it left in the background holds it).
-const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Works on this host; relative paths and commands start in one folder.
 pub struct LocalCommunicator {
@@ -98,23 +97,30 @@ impl Communicator for LocalCommunicator {
         };
         tokio::pin!(feed);
         let (mut fed, mut status) = (false, None);
+        let mut linger = Linger::default();
         let (mut out_buffer, mut err_buffer) = (Vec::new(), Vec::new());
         while stdout.is_some() || stderr.is_some() || status.is_none() {
-            let linger = async {
-                match status {
-                    Some(_) => tokio::time::sleep(LINGER).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 () = &mut feed, if !fed => fed = true,
-                more = read_some(&mut stdout, &mut out_buffer) => if more? { out.stdout(&out_buffer) },
-                more = read_some(&mut stderr, &mut err_buffer) => if more? { out.stderr(&err_buffer) },
+                more = read_some(&mut stdout, &mut out_buffer) => if more? {
+                    linger.took(out_buffer.len());
+                    out.stdout(&out_buffer);
+                    out.room().await;
+                },
+                more = read_some(&mut stderr, &mut err_buffer) => if more? {
+                    linger.took(err_buffer.len());
+                    out.stderr(&err_buffer);
+                    out.room().await;
+                },
                 ended = process.wait(), if status.is_none() => {
                     let ended = ended.map_err(|e| Error::new(Kind::Host, "cannot wait for a command").caused_by(e))?;
                     status = Some(ended);
+                    linger.begin();
                 }
-                () = linger => break,
+                () = linger.silence() => break,
+            }
+            if linger.is_over() {
+                break;
             }
         }
         let Some(status) = status else { return Err(Error::new(Kind::Internal, "a command ended without a status")) };
@@ -149,10 +155,15 @@ impl Communicator for LocalCommunicator {
         let source = self.resolve(from);
         match to {
             Sink::Bytes(into) => {
-                let bytes = tokio::fs::read(&source).await.map_err(|e| io_error("read", &source, e))?;
-                into.extend_from_slice(&bytes);
-                counter.add(bytes.len() as u64);
-                Ok(bytes.len() as u64)
+                let failed = |e| io_error("read", &source, e);
+                let file = tokio::fs::File::open(&source).await.map_err(failed)?;
+                // A device has no size, and may have no end.
+                let read = file.take(BYTES_LIMIT + 1).read_to_end(into).await.map_err(failed)? as u64;
+                if read > BYTES_LIMIT {
+                    return Err(too_large(from));
+                }
+                counter.add(read);
+                Ok(read)
             }
             Sink::File(path) => {
                 let (path, counter) = (path.to_owned(), counter.clone());

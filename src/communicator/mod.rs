@@ -1,5 +1,7 @@
 //! How commands and files reach a machine.
 
+/// How long output is waited for when the command itself has ended.
+pub mod linger;
 /// This host as a machine.
 pub mod local;
 /// A bounded pipe between async code and blocking readers and writers.

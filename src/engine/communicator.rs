@@ -5,7 +5,7 @@ use std::path::Path;
 use async_trait::async_trait;
 
 use super::quote;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::ui::event::Counter;
 
 /// What to execute: a line for the machine's shell, or a program with its arguments.
@@ -75,11 +75,23 @@ impl ExitStatus {
 }
 
 /// Takes a command's output as it comes, in pieces of any size.
+#[async_trait]
 pub trait OutputSink: Send {
     /// Takes a piece of standard output.
     fn stdout(&mut self, bytes: &[u8]);
     /// Takes a piece of standard error.
     fn stderr(&mut self, bytes: &[u8]);
+    /// Waits until there is room for more; whoever feeds a sink asks it between the pieces.
+    async fn room(&mut self) {}
+}
+
+/// How much [`Sink::Bytes`] takes: what is larger belongs into a file.
+pub const BYTES_LIMIT: u64 = 64 << 20;
+
+/// Makes the error for content that is larger than [`BYTES_LIMIT`].
+pub fn too_large(path: &str) -> Error {
+    let message = format!("{path} on the machine is larger than {} MiB", BYTES_LIMIT >> 20);
+    Error::new(Kind::Unsupported, message).hint("use vm:download, which goes to a file")
 }
 
 /// What to upload.

@@ -214,7 +214,7 @@ pub async fn convert(conversion: &Conversion<'_>, percent: impl Fn(f64)) -> Resu
 }
 
 /// Returns the last figure of `    (12.34/100%)\r    (13.00/100%)\r`.
-fn last_percent(text: &str) -> Option<f64> {
+pub(crate) fn last_percent(text: &str) -> Option<f64> {
     let (before, _) = text.rsplit_once("/100%)")?;
     let (_, number) = before.rsplit_once('(')?;
     number.trim().parse().ok()

@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a property fails by panicking")]
 
+mod answers;
+mod archive;
 mod boot_command;
 mod checksum;
 mod content_range;
@@ -17,9 +19,11 @@ mod iso_reader;
 mod options;
 mod placeholders;
 mod qmp;
+mod records;
 mod scp;
 mod screen;
 mod source;
+mod ssh_files;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -29,6 +33,8 @@ pub type Property = (&'static str, fn(&[u8]));
 
 /// Every property there is.
 pub const ALL: &[Property] = &[
+    ("answers", answers::holds),
+    ("archive", archive::holds),
     ("boot_command", boot_command::holds),
     ("checksum", checksum::holds),
     ("content_range", content_range::holds),
@@ -38,8 +44,10 @@ pub const ALL: &[Property] = &[
     ("options", options::holds),
     ("placeholders", placeholders::holds),
     ("qmp", qmp::holds),
+    ("records", records::holds),
     ("scp", scp::holds),
     ("screen", screen::holds),
+    ("ssh_files", ssh_files::holds),
     ("terminal", terminal::holds),
 ];
 

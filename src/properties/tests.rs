@@ -34,7 +34,10 @@ macro_rules! properties {
     };
 }
 
-properties! { boot_command checksum content_range fat http iso options placeholders qmp scp screen terminal }
+properties! {
+    answers archive boot_command checksum content_range fat http iso options placeholders qmp records scp screen ssh_files
+    terminal
+}
 
 #[test]
 fn each_property_has_a_test_and_a_fuzz_target() {

@@ -110,7 +110,7 @@ pub async fn facts(session: &Arc<Session>) -> Result<Facts> {
 }
 
 /// Reads the program's answer.
-fn parse(answer: &str) -> Facts {
+pub(crate) fn parse(answer: &str) -> Facts {
     let (lines, release) = match answer.split_once("\n--\n") {
         Some((lines, release)) => (lines, os_release::parse(release)),
         None => (answer, BTreeMap::new()),

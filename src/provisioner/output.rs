@@ -2,13 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
+
 use crate::engine::OutputSink;
 use crate::ui::{Stream, Ui};
 
 /// How much of each stream a result holds.
 const CAPTURE_LIMIT: usize = 16 << 20;
-/// How much of each stream is shown; beyond it a person reads nothing, and the queue to the renderers would only grow.
-const SHOW_LIMIT: u64 = 64 << 20;
+/// How much of each stream is shown, in bytes and in lines; beyond it a person reads nothing, and logs only grow.
+const SHOW_LIMIT: u64 = 16 << 20;
+const SHOW_LINES: usize = 100_000;
 /// How much of one line is shown.
 const LINE_LIMIT: usize = 8 << 10;
 /// How much of the end is remembered where the capture was cut.
@@ -46,6 +49,8 @@ struct Channel {
     kept: Kept,
     limit: usize,
     shown: u64,
+    shown_lines: usize,
+    is_full: bool,
     /// The line that has not ended yet, and how many bytes of it were cut.
     pending: Vec<u8>,
     cut: usize,
@@ -88,23 +93,28 @@ impl Capture {
 
     fn feed(ui: &Ui, machine: &str, quiet: bool, channel: &mut Channel, bytes: &[u8]) {
         channel.kept.push(bytes, channel.limit);
-        if quiet || channel.shown > SHOW_LIMIT {
+        if quiet || channel.is_full {
             return;
         }
-        let stream = channel.stream;
-        channel.lines(bytes, |line| ui.output(machine, stream, line));
+        let (stream, mut lines) = (channel.stream, channel.shown_lines);
+        channel.lines(bytes, |line| {
+            lines += 1;
+            if lines <= SHOW_LINES {
+                ui.output(machine, stream, line);
+            }
+        });
         channel.shown += bytes.len() as u64;
-        if channel.shown > SHOW_LIMIT {
-            ui.output(
-                machine,
-                stream,
-                format!("[more than {} MiB of output: the rest is not shown]", SHOW_LIMIT >> 20),
-            );
+        channel.shown_lines = lines;
+        if lines > SHOW_LINES || channel.shown > SHOW_LIMIT {
+            let most = format!("{SHOW_LINES} lines or {} MiB", SHOW_LIMIT >> 20);
+            ui.output(machine, stream, format!("[more than {most} of output: the rest is not shown]"));
+            channel.is_full = true;
             channel.pending.clear();
         }
     }
 }
 
+#[async_trait]
 impl OutputSink for Capture {
     fn stdout(&mut self, bytes: &[u8]) {
         Self::feed(&self.ui, &self.machine, self.quiet, &mut self.stdout, bytes);
@@ -112,6 +122,10 @@ impl OutputSink for Capture {
 
     fn stderr(&mut self, bytes: &[u8]) {
         Self::feed(&self.ui, &self.machine, self.quiet, &mut self.stderr, bytes);
+    }
+
+    async fn room(&mut self) {
+        self.ui.room().await;
     }
 }
 
@@ -167,6 +181,8 @@ impl Channel {
             kept: Kept::default(),
             limit: CAPTURE_LIMIT,
             shown: 0,
+            shown_lines: 0,
+            is_full: false,
             pending: Vec::new(),
             cut: 0,
             returned: false,

@@ -9,14 +9,12 @@ use super::place::Placement;
 use super::result::CommandResult;
 use super::run;
 use super::wrap::Wrapped;
+use crate::engine::communicator::too_large;
 use crate::engine::operation::digest;
 use crate::engine::options::FileMode;
 use crate::engine::{Answer, FileMeta, Operation, Session, Sink, Source};
 use crate::error::{Error, Kind, Result};
 use crate::ui::event::Counter;
-
-/// How much `vm:read` takes: content that becomes a Lua string.
-const READ_LIMIT: u64 = 64 << 20;
 
 /// Options of `vm:write` and `vm:template`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -157,9 +155,6 @@ pub async fn read(session: &Arc<Session>, path: &str, options: &ReadOptions) -> 
             async move { get(&session, &asked.0, &asked.1).await }
         })
         .await?;
-    if content.0.len() as u64 > READ_LIMIT {
-        return Err(too_large(session, path));
-    }
     Ok(content.0)
 }
 
@@ -183,18 +178,13 @@ async fn read_as_root(session: &Session, path: &str) -> Result<Content> {
         Wrapped { program: r#"base64 <"$1""#.into(), args: vec![path.to_owned()], sudo: true, ..Wrapped::default() };
     let result: CommandResult = run::ask(session, &wrapped).await?;
     if result.truncated {
-        return Err(too_large(session, path));
+        return Err(too_large(path));
     }
     let text: String = result.stdout.split_ascii_whitespace().collect();
     let bytes = base64::engine::general_purpose::STANDARD.decode(text);
     bytes
         .map(Content)
         .map_err(|e| Error::new(Kind::Command, "base64 on the machine answered something else").caused_by(e))
-}
-
-fn too_large(session: &Session, path: &str) -> Error {
-    Error::new(Kind::Unsupported, format!("{}: {path} is too large for vm:read", session.name()))
-        .hint("use vm:download, which goes to a file")
 }
 
 /// Refuses a path that cannot name a file.

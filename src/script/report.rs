@@ -5,6 +5,7 @@ use mlua::{Lua, Value};
 use super::error as lua_error;
 use super::state::State;
 use crate::error::{Error, Kind};
+use crate::ui::error_text;
 use crate::ui::event::ErrorReport;
 
 /// A failed call: the error for other code, the report for people.
@@ -74,7 +75,7 @@ fn report(
         location: location.map(|(source, line)| format!("{source}:{line}")),
         excerpt,
         traceback,
-        fields: error.fields().iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        fields: error_text::fields(error),
     }
 }
 

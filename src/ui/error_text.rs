@@ -6,6 +6,8 @@ use super::text::sanitize;
 
 /// How much of a failed command's standard error is repeated.
 const STDERR_LINES: usize = 10;
+/// How much of a text in an error's fields is reported.
+const FIELD: usize = 64 << 10;
 
 /// Returns the lines of an error; `heading` stands in front of the message, as in `error in build web`.
 pub fn lines(heading: &str, error: &ErrorReport, style: Style) -> Vec<String> {
@@ -52,8 +54,23 @@ pub fn report(error: &crate::error::Error) -> ErrorReport {
         location: None,
         excerpt: None,
         traceback: Vec::new(),
-        fields: error.fields().iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        fields: fields(error),
     }
+}
+
+/// Returns an error's fields for a report: of a long text, such as a command's output, only its end.
+pub fn fields(error: &crate::error::Error) -> serde_json::Map<String, serde_json::Value> {
+    let field = |(name, value): (&&'static str, &serde_json::Value)| {
+        let value = match value {
+            serde_json::Value::String(text) if text.len() > FIELD => {
+                let end = (text.len() - FIELD..).find_map(|at| text.get(at..)).unwrap_or_default();
+                format!("({} bytes before) … {end}", text.len() - end.len()).into()
+            }
+            value => value.clone(),
+        };
+        ((*name).to_owned(), value)
+    };
+    error.fields().iter().map(field).collect()
 }
 
 #[cfg(test)]

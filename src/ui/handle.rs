@@ -1,9 +1,10 @@
 //! The handle through which everything speaks, and the thread that listens.
 //!
-//! Renderers run on one thread of their own, which alone owns the terminal. Senders never block on it.
+//! Renderers run on one thread of their own, which alone owns the terminal. Senders never block on it; output, of which there
+//! may be more than they can show, waits for [`Ui::room`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,7 @@ struct Shared {
     tx: mpsc::Sender<Item>,
     secrets: Secrets,
     next_id: AtomicU64,
+    waiting: Arc<AtomicUsize>,
 }
 
 /// A cheap handle on the user's eyes. Clones share the same renderers and secrets.
@@ -54,13 +56,29 @@ pub struct UiThread {
 /// How often renderers may redraw progress.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How many bytes of events may wait for the renderers before output has to wait, too.
+const ROOM: usize = 16 << 20;
+/// How long it waits before it looks again.
+const BEHIND: Duration = Duration::from_millis(5);
+
+/// Returns roughly what an event takes while it waits.
+fn weight(event: &Event) -> usize {
+    match event {
+        Event::Output { line, .. } => 512 + line.len(),
+        _ => 512,
+    }
+}
+
 /// Feeds the renderers until [`Item::Stop`]: a stream of events must not keep the ticks from coming, nor an end wait
 /// for one.
-fn render(rx: &mpsc::Receiver<Item>, renderers: &mut [Box<dyn Renderer>]) {
+fn render(rx: &mpsc::Receiver<Item>, renderers: &mut [Box<dyn Renderer>], waiting: &AtomicUsize) {
     let mut next_tick = Instant::now() + TICK;
     loop {
         match rx.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
-            Ok(Item::Event(stamped)) => renderers.iter_mut().for_each(|r| r.event(&stamped)),
+            Ok(Item::Event(stamped)) => {
+                renderers.iter_mut().for_each(|r| r.event(&stamped));
+                waiting.fetch_sub(weight(&stamped.event), Ordering::Relaxed);
+            }
             Ok(Item::Suspend(action)) => {
                 renderers.iter_mut().for_each(|r| r.suspend());
                 action();
@@ -94,18 +112,20 @@ impl Ui {
     /// Starts the renderer thread.
     pub fn start(mut renderers: Vec<Box<dyn Renderer>>) -> (Ui, UiThread) {
         let (tx, rx) = mpsc::channel::<Item>();
-        let thread = std::thread::spawn(move || render(&rx, &mut renderers));
-        let ui = Ui {
-            shared: Arc::new(Shared { tx: tx.clone(), secrets: Secrets::default(), next_id: AtomicU64::new(1) }),
-            build: None,
-        };
+        let ui = Ui::of(tx.clone());
+        let waiting = ui.shared.waiting.clone();
+        let thread = std::thread::spawn(move || render(&rx, &mut renderers, &waiting));
         (ui, UiThread { tx, thread })
     }
 
     /// A handle whose events nobody sees; for tests.
     pub fn silent() -> Ui {
-        let (tx, _) = mpsc::channel();
-        Ui { shared: Arc::new(Shared { tx, secrets: Secrets::default(), next_id: AtomicU64::new(1) }), build: None }
+        Ui::of(mpsc::channel().0)
+    }
+
+    fn of(tx: mpsc::Sender<Item>) -> Ui {
+        let (secrets, next_id, waiting) = (Secrets::default(), AtomicU64::new(1), Arc::default());
+        Ui { shared: Arc::new(Shared { tx, secrets, next_id, waiting }), build: None }
     }
 
     /// Returns a handle whose messages, output and progress belong to `build`.
@@ -132,9 +152,21 @@ impl Ui {
     pub fn emit(&self, mut event: Event) {
         self.mask(&mut event);
         let time = jiff::Timestamp::now();
+        let weight = weight(&event);
         let stamped = Stamped { time: format!("{time:.3}"), event };
-        // Nobody listens any more: the run is over, and so is what there was to say.
-        let _ = self.shared.tx.send(Item::Event(Box::new(stamped)));
+        self.shared.waiting.fetch_add(weight, Ordering::Relaxed);
+        if self.shared.tx.send(Item::Event(Box::new(stamped))).is_err() {
+            // Nobody listens any more: the run is over, and so is what there was to say.
+            self.shared.waiting.fetch_sub(weight, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until the renderers have caught up: what comes faster than it is read, such as a flood of output, waits for
+    /// its reader and not in memory.
+    pub async fn room(&self) {
+        while self.shared.waiting.load(Ordering::Relaxed) > ROOM {
+            tokio::time::sleep(BEHIND).await;
+        }
     }
 
     /// Says something to a person.

@@ -1,23 +1,19 @@
 //! One command on one channel: input sent while output is received.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::super::linger::Linger;
 use super::super::pipe::Piece;
 use super::pty::Setting;
 use super::session::SshCommunicator;
+use crate::engine::communicator::{BYTES_LIMIT, too_large};
 use crate::engine::{ExitStatus, OutputSink};
 use crate::error::{Error, Kind, Result};
 use crate::ui::event::Counter;
-
-/// How long a command that has ended may keep its channel silently open: what it left in the background still holds
-/// its output, and nobody waits for that.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// A command's standard input.
 pub(super) enum Input {
@@ -41,9 +37,10 @@ pub(super) enum Output<'a> {
         stderr: Vec<u8>,
         counter: Option<Counter>,
     },
-    /// Standard output in memory.
+    /// Standard output in memory: what is at a path.
     Memory {
         stdout: &'a mut Vec<u8>,
+        path: &'a str,
         stderr: Vec<u8>,
         counter: Option<Counter>,
     },
@@ -66,14 +63,20 @@ impl Output<'_> {
     async fn stdout(&mut self, data: Bytes) -> Result<()> {
         let length = data.len() as u64;
         match self {
-            Output::Sink(sink) => sink.stdout(&data),
+            Output::Sink(sink) => {
+                sink.stdout(&data);
+                sink.room().await;
+            }
             Output::Pipe { pieces, counter, .. } => {
                 if pieces.send(Piece::Data(data)).await.is_err() {
                     return Err(reader_gone());
                 }
                 counter.iter().for_each(|c| c.add(length));
             }
-            Output::Memory { stdout, counter, .. } => {
+            Output::Memory { stdout, path, counter, .. } => {
+                if stdout.len() as u64 + length > BYTES_LIMIT {
+                    return Err(too_large(path));
+                }
                 stdout.extend_from_slice(&data);
                 counter.iter().for_each(|c| c.add(length));
             }
@@ -82,9 +85,12 @@ impl Output<'_> {
         Ok(())
     }
 
-    fn stderr(&mut self, data: &[u8]) {
+    async fn stderr(&mut self, data: &[u8]) {
         match self {
-            Output::Sink(sink) => sink.stderr(data),
+            Output::Sink(sink) => {
+                sink.stderr(data);
+                sink.room().await;
+            }
             Output::Pipe { stderr, .. } | Output::Memory { stderr, .. } | Output::Answer { stderr, .. } => {
                 keep(stderr, data)
             }
@@ -219,31 +225,43 @@ impl SshCommunicator {
     }
 
     async fn receive(&self, read: &mut ChannelReadHalf, output: &mut Output<'_>) -> Result<ExitStatus> {
-        let mut status = None;
-        loop {
-            let message = match &status {
-                None => read.wait().await,
-                Some(_) => match tokio::time::timeout(LINGER, read.wait()).await {
-                    Ok(message) => message,
-                    Err(_) => break,
-                },
+        let (mut status, mut linger) = (None, Linger::default());
+        let mut started = false;
+        while !linger.is_over() {
+            let message = tokio::select! {
+                biased;
+                message = read.wait() => message,
+                () = linger.silence() => break,
+                // A server says at once whether it runs the command, however long that takes then.
+                () = tokio::time::sleep(self.limit), if !started => return Err(self.stalled("run a command")),
             };
             match message {
-                Some(ChannelMsg::Data { data }) => output.stdout(data).await?,
-                Some(ChannelMsg::ExtendedData { data, ext: 1 }) => output.stderr(&data),
+                Some(ChannelMsg::Data { data }) => {
+                    linger.took(data.len());
+                    output.stdout(data).await?;
+                }
+                Some(ChannelMsg::ExtendedData { data, ext: 1 }) => {
+                    linger.took(data.len());
+                    output.stderr(&data).await;
+                }
                 Some(ChannelMsg::ExitStatus { exit_status }) => {
                     status = Some(ExitStatus::Code(i32::try_from(exit_status).unwrap_or(i32::MAX)));
+                    linger.begin();
                 }
                 Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
                     status = Some(ExitStatus::Signal(signal_text(&signal_name)));
+                    linger.begin();
                 }
                 Some(ChannelMsg::Failure) => {
                     return Err(Error::new(Kind::Unsupported, "the SSH server refuses to run commands")
                         .hint("the account may be limited to file transfers (ForceCommand, a restricted shell)"));
                 }
                 Some(ChannelMsg::Close) | None => break,
+                // The window is for what is sent to the command; it says nothing of the command itself.
+                Some(ChannelMsg::WindowAdjusted { .. }) => continue,
                 Some(_) => {}
             }
+            started = true;
         }
         status.ok_or_else(|| self.gone().within("the command's end was not seen"))
     }

@@ -13,6 +13,7 @@ use super::method::{FileTransferMethod, accept, word};
 use super::session::SshCommunicator;
 use super::sftp::{Sftp, home_relative};
 use super::upload::{STREAM_FROM, no_sftp, operand};
+use crate::engine::communicator::{BYTES_LIMIT, too_large};
 use crate::engine::{BuildCx, ExitStatus};
 use crate::error::{Kind, Result};
 use crate::host::atomic::Pending;
@@ -85,7 +86,8 @@ impl SshCommunicator {
         let (word, before) = (word(), counter.get());
         let line = scripts::line(r#"exec 3<"$1"||exit 1;printf '%s\n' "$2";exec cat <&3"#, &[&operand(from), &word]);
         let mut received = Vec::new();
-        let mut output = Output::Memory { stdout: &mut received, stderr: Vec::new(), counter: Some(counter.clone()) };
+        let mut output =
+            Output::Memory { stdout: &mut received, path: from, stderr: Vec::new(), counter: Some(counter.clone()) };
         let result = match self.run(line, Input::Bytes(Bytes::new()), &mut output).await {
             Ok(status) => accept(status, &output, || format!("cannot read {from}")),
             Err(error) => Err(error),
@@ -117,6 +119,9 @@ impl SshCommunicator {
         let folder = Pending::beside(&std::env::temp_dir().join("content"))?;
         let path = dirs::private(folder.path())?.join("content");
         Box::pin(self.download_file(from, &path, counter)).await?;
+        if tokio::fs::metadata(&path).await.map_err(failed)?.len() > BYTES_LIMIT {
+            return Err(too_large(from));
+        }
         *into = tokio::fs::read(&path).await.map_err(failed)?;
         Ok(into.len() as u64)
     }

@@ -92,7 +92,7 @@ impl HostKey {
     }
 
     /// Reads a fingerprint or a public key; `option` is whose value it is, for errors.
-    pub(super) fn parse(option: &str, text: &str) -> Result<HostKey> {
+    pub(crate) fn parse(option: &str, text: &str) -> Result<HostKey> {
         let text = text.trim();
         if let Ok(fingerprint) = text.parse::<Fingerprint>() {
             return Ok(HostKey::of(vec![Expected::Fingerprint(fingerprint)], Vec::new()));
@@ -111,7 +111,7 @@ impl HostKey {
     }
 
     /// Looks a machine up in a `known_hosts` file (the format is in sshd(8)).
-    pub(super) fn known(option: &'static str, path: &Path, host: &str, port: u16) -> Result<HostKey> {
+    pub(crate) fn known(option: &'static str, path: &Path, host: &str, port: u16) -> Result<HostKey> {
         let text = std::fs::read_to_string(path)
             .map_err(|e| option_error(option, format!("cannot read {}", path.display())).caused_by(e))?;
         let name = if port == 22 { host.to_lowercase() } else { format!("[{}]:{port}", host.to_lowercase()) };

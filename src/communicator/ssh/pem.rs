@@ -10,7 +10,7 @@ use md5::Digest as _;
 
 /// What is inside an encrypted PEM block.
 #[derive(Debug)]
-pub(super) enum Opened {
+pub(crate) enum Opened {
     /// The same block without its encryption.
     Plain(String),
     /// Encrypted in a way that is not known here, by its name.
@@ -25,7 +25,7 @@ pub(super) fn is_encrypted(text: &str) -> bool {
 }
 
 /// Decrypts a PEM block with RFC 1421 encryption.
-pub(super) fn open(text: &str, passphrase: &str) -> Opened {
+pub(crate) fn open(text: &str, passphrase: &str) -> Opened {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let value = lines.iter().find_map(|line| line.strip_prefix("DEK-Info:"));
     let Some((name, iv)) = value.and_then(|value| value.trim().split_once(',')) else {

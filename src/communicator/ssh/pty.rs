@@ -121,7 +121,7 @@ impl SshCommunicator {
         }
         let store = r#"umask 077; f=$(mktemp) && cat >"$f" && printf %s "$f""#;
         let mut path = Vec::new();
-        let mut output = Output::Memory { stdout: &mut path, stderr: Vec::new(), counter: None };
+        let mut output = Output::Memory { stdout: &mut path, path: "", stderr: Vec::new(), counter: None };
         let status = self.run(quote::join(&["sh", "-c", store]), Input::Bytes(input), &mut output).await?;
         let errors = output.errors();
         if status.code() != 0 || path.is_empty() {

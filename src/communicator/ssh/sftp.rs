@@ -50,9 +50,14 @@ pub(super) struct Sftp {
     ended: CancellationToken,
 }
 
+/// The beginning of what is sent goes in small pieces: what the connection gathers before it sends is kept as large as it
+/// ever was, on each of the many connections that send a few small files and nothing more.
+const SMALL: (u64, usize) = (2 << 20, 8 << 10);
+
 /// A stream that tells when its other end has ended.
 struct Watched<S> {
     stream: S,
+    sent: u64,
     ended: CancellationToken,
 }
 
@@ -69,7 +74,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, data)
+        let piece = if self.sent < SMALL.0 { data.get(..SMALL.1).unwrap_or(data) } else { data };
+        let result = Pin::new(&mut self.stream).poll_write(cx, piece);
+        if let Poll::Ready(Ok(count)) = &result {
+            self.sent += *count as u64;
+        }
+        result
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -227,7 +237,7 @@ impl Sftp {
         // A slow line is not a dead one: keep-alives find out about those.
         let config = Config { max_packet_len: 512 << 10, request_timeout_secs: 24 * 3600, ..Config::default() };
         let ended = CancellationToken::new();
-        let stream = Watched { stream: channel.into_stream(), ended: ended.clone() };
+        let stream = Watched { stream: channel.into_stream(), sent: 0, ended: ended.clone() };
         let mut raw = RawSftpSession::new_with_config(stream, config);
         let version = tokio::select! {
             biased;

@@ -32,7 +32,7 @@ pub struct TunnelOptions {
 }
 
 impl TunnelOptions {
-    pub(super) fn local(&self) -> Result<Vec<Tunnel>> {
+    pub(crate) fn local(&self) -> Result<Vec<Tunnel>> {
         parse_all(LOCAL, &self.ssh_local_tunnels)
     }
 
@@ -43,7 +43,7 @@ impl TunnelOptions {
 
 /// One port and where it leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Tunnel {
+pub(crate) struct Tunnel {
     /// The address to listen on; by default the loopback's.
     pub bind: Option<String>,
     pub port: u16,

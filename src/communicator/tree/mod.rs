@@ -2,7 +2,7 @@
 
 mod pack;
 mod survey;
-mod unpack;
+pub(crate) mod unpack;
 
 pub use pack::{Packing, pack};
 pub use survey::{Survey, survey};

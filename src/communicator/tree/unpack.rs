@@ -32,7 +32,8 @@ pub fn unpack(pipe: &mut PipeReader, target: &Path, counter: &Counter) -> Result
     Ok(received)
 }
 
-fn unpack_into(stream: impl Read, dir: &Path, counter: &Counter) -> Result<Received> {
+/// Unpacks a stream into a folder. Nothing lands outside, whatever the stream says.
+pub(crate) fn unpack_into(stream: impl Read, dir: &Path, counter: &Counter) -> Result<Received> {
     let failed = |e: io::Error| io_error("unpack into", dir, e);
     let mut archive = Archive::new(stream);
     archive.set_preserve_mtime(true);

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seconds(pub Duration);
 
+/// A century. More than any clock counts would be added to one some day, and an `Instant` panics then.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 impl Seconds {
     /// Parses Go's duration notation, which Packer's users write: numbers with `ms`, `s`, `m`, `h` or `d`.
     pub fn parse(text: &str) -> Option<Seconds> {
@@ -18,7 +21,7 @@ impl Seconds {
             return None;
         }
         if let Ok(seconds) = rest.parse::<f64>() {
-            return Duration::try_from_secs_f64(seconds).ok().map(Seconds);
+            return Duration::try_from_secs_f64(seconds).ok().map(Seconds::of);
         }
         let mut total = Duration::ZERO;
         while !rest.is_empty() {
@@ -40,7 +43,11 @@ impl Seconds {
             total = total.checked_add(Duration::try_from_secs_f64(seconds).ok()?)?;
             rest = tail;
         }
-        Some(Seconds(total))
+        Some(Seconds::of(total))
+    }
+
+    fn of(duration: Duration) -> Seconds {
+        Seconds(duration.min(LONGEST))
     }
 }
 
@@ -54,15 +61,15 @@ impl<'de> Deserialize<'de> for Seconds {
             }
             fn visit_i64<E: de::Error>(self, n: i64) -> Result<Seconds, E> {
                 let n = u64::try_from(n).map_err(|_| E::invalid_value(de::Unexpected::Signed(n), &self))?;
-                Ok(Seconds(Duration::from_secs(n)))
+                Ok(Seconds::of(Duration::from_secs(n)))
             }
             fn visit_u64<E: de::Error>(self, n: u64) -> Result<Seconds, E> {
-                Ok(Seconds(Duration::from_secs(n)))
+                Ok(Seconds::of(Duration::from_secs(n)))
             }
             fn visit_f64<E: de::Error>(self, n: f64) -> Result<Seconds, E> {
                 let duration =
                     Duration::try_from_secs_f64(n).map_err(|_| E::invalid_value(de::Unexpected::Float(n), &self))?;
-                Ok(Seconds(duration))
+                Ok(Seconds::of(duration))
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Seconds, E> {
                 Seconds::parse(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))

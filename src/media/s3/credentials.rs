@@ -88,7 +88,7 @@ fn section(path: &Path, named: bool, sections: &[&str]) -> Result<Option<Section
 
 /// Takes a file of profiles apart: sections in brackets, `name = value`, comments after `#` and `;`. What is indented
 /// belongs to a nested table, none of which is needed here.
-fn parse(text: &str) -> BTreeMap<String, Section> {
+pub(crate) fn parse(text: &str) -> BTreeMap<String, Section> {
     let mut sections: BTreeMap<String, Section> = BTreeMap::new();
     let mut current = None;
     for line in text.lines() {

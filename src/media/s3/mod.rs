@@ -1,6 +1,6 @@
 //! Objects in Amazon S3 and what speaks its protocol, by signed URLs.
 
-mod credentials;
+pub(crate) mod credentials;
 mod object;
 
 pub use object::{Object, reason};

@@ -15,6 +15,7 @@ use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use super::current::current;
+use crate::communicator::linger::Linger;
 use crate::engine::options::{Blob, EnvChanges};
 use crate::engine::{BuildCx, OutputSink, Resource, ResourceId, Resources, Seconds};
 use crate::error::{Error, Kind, Result};
@@ -22,13 +23,12 @@ use crate::host::process::{self, Process};
 use crate::provisioner::output::{Capture, Captured};
 use crate::script::error::{argument_error, lua_error};
 use crate::script::value::{bytes, decode_table, wrong_type};
+use crate::ui::Ui;
 use crate::ui::event::Unit;
 
 const OF: &str = "rimg.exec";
 /// How long a command that ran out of time has between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(3);
-/// How long the pipes may stay silent once the command has ended: what it left in the background may hold them forever.
-const SILENCE: Duration = Duration::from_secs(1);
 
 /// Options of `rimg.exec`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -153,7 +153,7 @@ async fn run(cx: &BuildCx, title: &str, argv: Vec<OsString>, options: &ExecOptio
     let mut process = Process::spawn(&mut command).map_err(|e| e.within(OF))?;
     entered.started(process.id());
     let capture = Mutex::new(Capture::new(cx.ui.clone(), "localhost", options.quiet));
-    let work = attend(&mut process, options.input.as_ref(), &capture);
+    let work = attend(&mut process, options.input.as_ref(), &capture, &cx.ui);
     let status = match options.timeout {
         None => Some(work.await),
         Some(limit) => tokio::time::timeout(limit.0, work).await.ok(),
@@ -176,7 +176,12 @@ async fn run(cx: &BuildCx, title: &str, argv: Vec<OsString>, options: &ExecOptio
 }
 
 /// Feeds and drains the process until it has ended and its pipes are closed or silent.
-async fn attend(process: &mut Process, input: Option<&Blob>, capture: &Mutex<Capture>) -> std::io::Result<ExitStatus> {
+async fn attend(
+    process: &mut Process,
+    input: Option<&Blob>,
+    capture: &Mutex<Capture>,
+    ui: &Ui,
+) -> std::io::Result<ExitStatus> {
     let child = process.child();
     let (stdin, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let ended = CancellationToken::new();
@@ -198,7 +203,8 @@ async fn attend(process: &mut Process, input: Option<&Blob>, capture: &Mutex<Cap
         move |bytes: &[u8]| feed(&mut capture.lock().unwrap_or_else(PoisonError::into_inner), bytes)
     };
     let (stdout, stderr) = (take(Capture::stdout), take(Capture::stderr));
-    let (status, (), out, err) = tokio::join!(wait, feed, drain(out, stdout, &ended), drain(err, stderr, &ended));
+    let (status, (), out, err) =
+        tokio::join!(wait, feed, drain(out, stdout, ui, &ended), drain(err, stderr, ui, &ended));
     out?;
     err?;
     status
@@ -207,25 +213,30 @@ async fn attend(process: &mut Process, input: Option<&Blob>, capture: &Mutex<Cap
 async fn drain(
     pipe: Option<impl AsyncRead + Unpin>,
     take: impl Fn(&[u8]),
+    ui: &Ui,
     ended: &CancellationToken,
 ) -> std::io::Result<()> {
     let Some(mut pipe) = pipe else { return Ok(()) };
     let mut chunk = vec![0; 64 * 1024];
-    loop {
-        let silent = async {
-            ended.cancelled().await;
-            tokio::time::sleep(SILENCE).await;
-        };
+    let mut linger = Linger::default();
+    while !linger.is_over() {
+        if ended.is_cancelled() {
+            linger.begin();
+        }
         let read = tokio::select! {
             biased;
             read = pipe.read(&mut chunk) => read?,
-            () = silent => 0,
+            () = linger.silence() => 0,
+            () = ended.cancelled(), if !ended.is_cancelled() => continue,
         };
         if read == 0 {
-            return Ok(());
+            break;
         }
+        linger.took(read);
         take(chunk.get(..read).unwrap_or_default());
+        ui.room().await;
     }
+    Ok(())
 }
 
 /// The process's entry among the build's resources, struck out when the process is gone.

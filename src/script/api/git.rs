@@ -69,7 +69,8 @@ async fn state_of(dir: &Path) -> Result<Option<State>> {
     Ok(Some(state))
 }
 
-fn parse(status: &str) -> State {
+/// Reads what `git status --porcelain=v2 --branch` says.
+pub(crate) fn parse(status: &str) -> State {
     let mut state = State::default();
     for line in status.lines() {
         if let Some(commit) = line.strip_prefix("# branch.oid ") {

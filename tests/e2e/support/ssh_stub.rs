@@ -96,16 +96,41 @@ impl server::Handler for Handler {
     }
 
     async fn exec_request(&mut self, id: ChannelId, line: &[u8], session: &mut Session) -> Result<(), russh::Error> {
+        let line = String::from_utf8_lossy(line).into_owned();
+        let is = |name: &str| line.contains(name);
+        if is("say nothing") {
+            return Ok(());
+        }
+        if is("refuse") {
+            return session.channel_failure(id);
+        }
         session.channel_success(id)?;
-        session.data(id, line.to_vec())?;
-        session.exit_status_request(id, 0)?;
+        if is("stop in the middle") {
+            return session.data(id, "half a li");
+        }
+        if is("hang up") {
+            session.data(id, "half a li")?;
+            return Err(russh::Error::Disconnect);
+        }
+        session.data(id, line.clone())?;
+        if is("stop before the status") {
+            return session.eof(id);
+        }
+        if !is("keep the status") {
+            session.exit_status_request(id, 0)?;
+        }
+        if is("go on for ever") {
+            let handle = session.handle();
+            tokio::spawn(async move { while handle.data(id, vec![b'x'; 32 << 10]).await.is_ok() {} });
+            return Ok(());
+        }
         session.eof(id)?;
         session.close(id)
     }
 }
 
 impl Stub {
-    /// Starts a server on a free port; commands are answered with their own text.
+    /// Starts a server on a free port. Commands are answered with their own text; some words among them say how else.
     pub async fn start(asks: Asks) -> Stub {
         let key = PrivateKey::random(&mut russh::keys::key::safe_rng(), Algorithm::Ed25519).unwrap();
         let offered = match asks {

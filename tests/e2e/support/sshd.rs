@@ -57,7 +57,7 @@ impl Sshd {
         let sftp = if extra.contains("Subsystem") { "" } else { "Subsystem sftp internal-sftp\n" };
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\n\
-             StrictModes no\nPermitRootLogin yes\nMaxStartups 100\n{sftp}{extra}\n",
+             StrictModes no\nPermitRootLogin yes\nMaxStartups 1000\n{sftp}{extra}\n",
             path("host_key"),
             path("authorized_keys"),
         );

@@ -4,5 +4,5 @@ mod lookup;
 mod pattern;
 mod words;
 
-pub(super) use lookup::{Asked, Found, JumpHost, lookup};
+pub(crate) use lookup::{Asked, Found, JumpHost, lookup};
 pub(super) use pattern::{matches, matches_list};
