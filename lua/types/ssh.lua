@@ -19,7 +19,7 @@
 ---@field pause_before_connecting rimg.Duration? How long to leave the machine alone when it takes logins for the first time; the connection is then made anew. For machines that restart their SSH server while they boot.
 ---@field ssh_handshake_attempts integer? How often the server may refuse the credentials before that is final. Default 3; on a machine that is still booting, as often as two minutes allow.
 ---@field ssh_connect_timeout rimg.Duration? How long one TCP connection may take to come about. Default `"10s"`.
----@field ssh_handshake_timeout rimg.Duration? How long a server that has said its name may take for keys, for the login, and to open a channel. Default `"60s"`.
+---@field ssh_handshake_timeout rimg.Duration? How long a server that has said its name may take for keys, for the login, to open a channel, and to say that it runs a command. Default `"60s"`.
 ---@field ssh_keep_alive_interval rimg.Duration? How often a silent server is asked for a sign of life; 0 turns it off. Twelve that stay unanswered end the connection. Default `"5s"`.
 ---@field ssh_read_write_timeout rimg.Duration? How long nothing at all may be heard from the server before the connection is given up; answers to keep-alives count. Default: keep-alives alone decide.
 ---@field ssh_file_transfer_method ("sftp"|"scp")? By which protocol files travel. Default: the fastest that the machine has: SFTP, a shell's `cat`, or scp. Folders travel as tar streams where the machine has a shell and tar.

@@ -57,6 +57,14 @@ impl Machine for HostMachine {
             true => ssh::wait(&self.target.clone().booting(), self.timeout, cx).await?,
         };
         self.met.store(true, Ordering::Release);
+        // The machine stays; the connection must not, in a script that goes on for long after this build.
+        let connection = Arc::downgrade(&connected);
+        cx.resources.enter_memory("connection", self.target.address(), move || async move {
+            if let Some(connection) = connection.upgrade() {
+                connection.close().await;
+            }
+            Ok(())
+        });
         Ok(connected)
     }
 

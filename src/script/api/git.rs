@@ -15,7 +15,7 @@ const OF: &str = "rimg.git";
 
 /// What a working copy is at.
 #[derive(Debug, Default, PartialEq)]
-struct State {
+pub(crate) struct State {
     commit: Option<String>,
     branch: Option<String>,
     tag: Option<String>,

@@ -86,6 +86,24 @@ fn saves_to_a_file_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_server_that_redirects_for_ever_or_lies_about_its_length_is_an_error() {
+    let world = World::new(register);
+    let on = answer("302 Found", "Location: /again\r\n", "");
+    let heard = serve(&world, vec![&on; 30]);
+    assert!(world.err("rimg.http.get(url)").message().contains("redirected without end"));
+    assert!(heard.lock().unwrap().len() <= 11);
+    // Nothing is set aside for what a header promises.
+    for length in ["100", "1152921504606846976", "99999999999999999999999999", "-1"] {
+        let lie = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\nhalf");
+        serve(&world, vec![&lie]);
+        assert_eq!(world.err("rimg.http.get(url)").kind(), Kind::Network, "{length}");
+    }
+    // More than it says is not looked at.
+    serve(&world, vec!["HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 4\r\n\r\nhalf and more"]);
+    world.ok("assert(rimg.http.get(url).body == 'half')");
+}
+
+#[test]
 fn a_status_is_an_error_unless_unchecked_and_passing_ones_are_tried_again() {
     let world = World::new(register);
     let busy = answer("503 Service Unavailable", "Retry-After: 0\r\n", "later");
