@@ -164,7 +164,7 @@ impl HostKey {
     }
 
     /// Returns what was expected and what was found when `found` is a wrong key.
-    pub(super) fn mismatch(&self, found: &PublicKey) -> Option<(String, String)> {
+    pub(crate) fn mismatch(&self, found: &PublicKey) -> Option<(String, String)> {
         let state = self.lock();
         if state.revoked.iter().any(|key| key.key_data() == found.key_data()) {
             return Some(("a key that is not revoked".into(), fingerprint(found)));
