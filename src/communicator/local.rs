@@ -63,6 +63,13 @@ async fn read_some(pipe: &mut Option<impl AsyncRead + Unpin>, buffer: &mut Vec<u
     }
 }
 
+fn exit_status(status: std::process::ExitStatus) -> ExitStatus {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => ExitStatus::Code(code),
+        (None, signal) => ExitStatus::Signal(process::signal_name(signal.unwrap_or_default())),
+    }
+}
+
 #[async_trait]
 impl Communicator for LocalCommunicator {
     async fn exec(&self, command: &Command, out: &mut dyn OutputSink) -> Result<ExitStatus> {
@@ -124,10 +131,18 @@ impl Communicator for LocalCommunicator {
             }
         }
         let Some(status) = status else { return Err(Error::new(Kind::Internal, "a command ended without a status")) };
-        Ok(match (status.code(), status.signal()) {
-            (Some(code), _) => ExitStatus::Code(code),
-            (None, signal) => ExitStatus::Signal(process::signal_name(signal.unwrap_or_default())),
-        })
+        Ok(exit_status(status))
+    }
+
+    async fn interact(&self, command: Option<&str>) -> Result<ExitStatus> {
+        self.check_open()?;
+        let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
+        let mut program = tokio::process::Command::new(shell);
+        program.current_dir(&self.dir).args(command.iter().flat_map(|line| ["-c", line]));
+        // In the terminal's own process group: it reads what is typed.
+        let failed = |e| Error::new(Kind::Host, "cannot run a shell").caused_by(e);
+        let status = program.kill_on_drop(true).spawn().map_err(failed)?.wait().await.map_err(failed)?;
+        Ok(exit_status(status))
     }
 
     async fn upload(&self, what: Source<'_>, to: &str, meta: FileMeta, counter: &Counter) -> Result<u64> {

@@ -136,7 +136,12 @@ pub trait Communicator: Send + Sync {
     /// Fetches a path on the machine, and returns the bytes of content received.
     async fn download(&self, from: &str, to: Sink<'_>, counter: &Counter) -> Result<u64>;
 
-    /// Says good-bye; afterwards every call fails. Idempotent.
+    /// Connects this process's standard input and output with a shell on the machine, or with a command, until it ends.
+    async fn interact(&self, _command: Option<&str>) -> Result<ExitStatus> {
+        Err(Error::new(Kind::Unsupported, "no shell can be opened on this machine"))
+    }
+
+    /// Says good-bye, after what was cancelled has ended; afterwards every call fails. Idempotent.
     async fn close(&self);
 
     /// Resolves when the connection is gone, however that came about.

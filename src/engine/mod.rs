@@ -1,5 +1,6 @@
 //! The contracts every builder, communicator and provisioner is written against. Knows no builder, no protocol, no Lua.
 
+pub mod access;
 pub mod artifact;
 pub mod checkpoint;
 pub mod communicator;
@@ -29,6 +30,7 @@ pub mod template;
 pub mod testing;
 mod waking;
 
+pub use access::Access;
 pub use artifact::{Artifact, Digest};
 pub use checkpoint::{Checkpoint, Checkpoints, Saved, Saving};
 pub use communicator::{Command, Communicator, ExitStatus, FileMeta, Line, OutputSink, Sink, Source};

@@ -13,3 +13,4 @@ pub mod owner;
 pub mod process;
 pub mod qemu_img;
 pub mod sparse;
+pub mod terminal;

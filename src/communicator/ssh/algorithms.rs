@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use russh::{AlgorithmKind, Preferred, cipher, kex, mac};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::options::option_error;
 use crate::engine::options::did_you_mean;
 use crate::error::Result;
 
 /// Which algorithms are offered to a server. A list replaces the default one, most wanted first.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AlgorithmOptions {
     /// Ciphers, `aes128-gcm@openssh.com`.
@@ -218,6 +218,20 @@ impl Algorithms {
             sha1_signatures: legacy || host_keys.contains(&Algorithm::Rsa { hash: None }),
             host_keys,
         })
+    }
+
+    /// Returns the options that make the same lists.
+    pub(super) fn options(&self) -> AlgorithmOptions {
+        fn names<T: AsRef<str>>(list: &[T]) -> Option<Vec<String>> {
+            Some(list.iter().map(|known| known.as_ref().to_owned()).collect())
+        }
+        AlgorithmOptions {
+            ssh_ciphers: names(&self.ciphers),
+            ssh_key_exchange_algorithms: names(&self.key_exchanges),
+            ssh_macs: names(&self.macs),
+            ssh_host_key_algorithms: names(&self.host_keys),
+            ssh_legacy: self.sha1_signatures && !self.host_keys.contains(&Algorithm::Rsa { hash: None }),
+        }
     }
 
     /// Returns the lists for one handshake: host keys of the `wanted` kinds first, and none of the `unwanted`.

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::super::linger::Linger;
 use super::super::pipe::Piece;
+use super::orphans::Orphans;
 use super::pty::Setting;
 use super::session::SshCommunicator;
 use crate::engine::communicator::{BYTES_LIMIT, too_large};
@@ -140,18 +141,14 @@ pub(super) fn first_cause<A, B>(transfer: Result<A>, reader: Result<B>) -> Resul
     }
 }
 
-/// Closes a channel that its future left behind, and asks the server to end the cancelled command. OpenSSH refuses to
-/// signal the commands of root; those end when they next write to their closed output.
-struct Closing(Option<ChannelWriteHalf<Msg>>);
+/// Closes a channel that its future left behind, and ends the command.
+struct Closing<'a>(Option<ChannelWriteHalf<Msg>>, &'a Orphans);
 
-impl Drop for Closing {
+impl Drop for Closing<'_> {
     fn drop(&mut self) {
-        let (Some(write), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) else { return };
-        // Ends at once, or with the connection.
-        runtime.spawn(async move {
-            let _ = write.signal(Sig::TERM).await;
-            let _ = write.close().await;
-        });
+        if let Some(write) = self.0.take() {
+            self.1.abandon(write);
+        }
     }
 }
 
@@ -173,7 +170,7 @@ impl SshCommunicator {
         let (mut read, write) = channel.split();
         self.set_up(setting, &mut read, &write).await?;
         write.exec(true, line).await.map_err(|e| self.lost(e))?;
-        let closing = Closing(Some(write));
+        let closing = Closing(Some(write), &self.orphans);
         let Some(write) = closing.0.as_ref() else { return Err(self.gone()) };
         let result = tokio::select! {
             biased;
@@ -267,7 +264,7 @@ impl SshCommunicator {
     }
 }
 
-fn signal_text(signal: &Sig) -> String {
+pub(super) fn signal_text(signal: &Sig) -> String {
     match signal {
         Sig::Custom(name) => name.clone(),
         known => format!("{known:?}"),

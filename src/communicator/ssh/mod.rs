@@ -1,5 +1,6 @@
 //! SSH: one connection that carries all of a machine's commands and files.
 
+mod access;
 mod algorithms;
 mod attempt;
 mod auth;
@@ -8,11 +9,13 @@ mod channel;
 pub(crate) mod config;
 mod content;
 mod download;
+mod interact;
 mod failure;
 pub(crate) mod host_key;
 pub mod keys;
 mod method;
 mod options;
+mod orphans;
 pub(crate) mod pem;
 mod plan;
 mod proxy;

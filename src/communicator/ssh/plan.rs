@@ -138,6 +138,26 @@ impl Plan {
 }
 
 impl Peer {
+    /// Makes one that there is nothing to log in to with yet.
+    pub(super) fn bare(host: String, port: u16, user: String, algorithms: Algorithms) -> Peer {
+        Peer {
+            place: Place::Config,
+            host,
+            port,
+            user,
+            password: None,
+            identities: Vec::new(),
+            passphrase: None,
+            agent: None,
+            interactive: true,
+            algorithms,
+            host_key: HostKey::default(),
+            connect_timeout: None,
+            keep_alive: None,
+            keep_alive_max: None,
+        }
+    }
+
     /// Reads the private keys. Blocking. Without `unlock`, those with a passphrase are left out.
     pub(super) fn load_keys(&self, unlock: bool) -> Result<Vec<keys::Loaded>> {
         let mut loaded = Vec::new();

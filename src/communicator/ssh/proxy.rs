@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use base64::Engine as _;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::options::option_error;
@@ -37,7 +37,7 @@ impl fmt::Debug for ProxyOptions {
 }
 
 /// What a proxy speaks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProxyType {
     /// RFC 1928.
@@ -93,7 +93,7 @@ impl ProxyOptions {
 }
 
 /// A proxy and how to be let through.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Proxy {
     pub host: String,
     pub port: u16,

@@ -87,7 +87,7 @@ impl SshCommunicator {
     }
 }
 
-async fn granted(read: &mut ChannelReadHalf) -> bool {
+pub(super) async fn granted(read: &mut ChannelReadHalf) -> bool {
     loop {
         match read.wait().await {
             Some(ChannelMsg::Success) => return true,

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::Client;
 use super::channel::{Input, Output};
 use super::method::FileTransferMethod;
+use super::orphans::Orphans;
 use super::pty::Setting;
 use super::route::{Link, Route};
 use super::sftp;
@@ -48,6 +49,8 @@ pub(super) struct SshCommunicator {
     pub(super) limit: Duration,
     /// What carries the local tunnels.
     tunnels: std::sync::Mutex<JoinSet<()>>,
+    /// What ends the commands that nobody waits for any more.
+    pub(super) orphans: Orphans,
     /// The hosts on the way, whose connections end after this one.
     _route: Route,
 }
@@ -59,6 +62,7 @@ impl SshCommunicator {
         let mut tunnels = JoinSet::new();
         target.tunnels.carry(&handle, &link.gone, &mut tunnels);
         SshCommunicator {
+            orphans: Orphans::new(handle.clone()),
             handle,
             token: link.gone,
             channels: Semaphore::new(CHANNELS),
@@ -182,7 +186,12 @@ impl Communicator for SshCommunicator {
         }
     }
 
+    async fn interact(&self, command: Option<&str>) -> Result<ExitStatus> {
+        self.interact_with(command).await
+    }
+
     async fn close(&self) {
+        self.orphans.ended().await;
         let _ = self.handle.disconnect(Disconnect::ByApplication, "", "en").await;
         // The task that owns the socket ends after the good-bye; a machine that is gone must not hold us up.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.token.cancelled()).await;

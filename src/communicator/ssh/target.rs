@@ -103,8 +103,12 @@ impl Target {
         for key in &keys {
             cx.ui.secrets().add(&key.text);
         }
+        Ok(Target::with_keys(peer, keys, options))
+    }
+
+    pub(super) fn with_keys(peer: Peer, keys: Vec<Loaded>, options: &SshOptions) -> Target {
         let seconds = |limit: Option<Seconds>| limit.map(|Seconds(d)| d).filter(|d| !d.is_zero());
-        Ok(Target {
+        Target {
             host: peer.host,
             port: peer.port,
             user: peer.user,
@@ -131,7 +135,7 @@ impl Target {
             forward_agent: None,
             pause: None,
             file_transfer_method: options.ssh_file_transfer_method,
-        })
+        }
     }
 
     /// Adds a key that was made for this machine; it is tried first.
