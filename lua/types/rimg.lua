@@ -24,6 +24,7 @@ local rimg = {}
 
 ---@class rimg.BuildOptions
 ---@field timeout? rimg.Duration How long the build may take in all; no limit by default.
+---@field on_error? fun(vm?: rimg.Machine, err: rimg.Error, machines: rimg.Machine[]) Called when the build has failed, before its machines are removed: with the machine made last of those that still run (nil where none does), the error, and all that run, the last made first. It has two minutes. An error of its own is a warning. Not called when the build is cancelled.
 
 ---A build that has been started.
 ---@class rimg.Build

@@ -104,9 +104,15 @@ pub struct RunArgs {
     /// Replace outputs that exist
     #[arg(long, env = "RIMG_FORCE", value_parser = FalseyValueParser::new())]
     pub force: bool,
-    /// What to do when an operation fails: `cleanup`, or `ask` whether to try it again from the checkpoint before it
+    /// What to do when a build fails (docs/failures.md)
     #[arg(long, value_name = "MODE", env = "RIMG_ON_ERROR", value_enum, default_value_t)]
     pub on_error: OnErrorArg,
+    /// Stop the other builds when one fails
+    #[arg(long, env = "RIMG_FAIL_FAST", value_parser = FalseyValueParser::new())]
+    pub fail_fast: bool,
+    /// How long the whole run may take, such as 90m; then it is cancelled
+    #[arg(long, value_name = "DURATION", env = "RIMG_TIMEOUT", value_parser = duration)]
+    pub timeout: Option<Seconds>,
     #[command(flatten)]
     pub replay: ReplayArgs,
     #[command(flatten)]
@@ -116,11 +122,15 @@ pub struct RunArgs {
 /// `--on-error`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum OnErrorArg {
-    /// Let the script see the error, and remove what the build made
+    /// Remove what it made
     #[default]
     Cleanup,
-    /// Ask on the terminal whether to try the operation again
+    /// Leave its machines up: `rimg ssh` gets in, `rimg gc` ends them
+    Keep,
+    /// Ask on the terminal, at each operation that fails: try it again, open a shell, keep, clean up, abort
     Ask,
+    /// End at once and remove nothing; `rimg gc` does later
+    Abort,
 }
 
 /// What of earlier runs is used.

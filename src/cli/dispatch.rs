@@ -26,7 +26,7 @@ impl From<Outcome> for Exit {
     fn from(outcome: Outcome) -> Exit {
         match outcome {
             Outcome::Done => Exit::Done,
-            Outcome::Failed => Exit::Failed,
+            Outcome::Failed | Outcome::Aborted => Exit::Failed,
             Outcome::ScriptError => Exit::Usage,
             Outcome::Cancelled => Exit::Cancelled,
         }

@@ -93,6 +93,7 @@ fn surroundings(ui: &Ui, scope: &Scope, journal: &Arc<Journal>) -> Result<BuildC
         debug: false,
         script_dir: here,
         work_dir: journal.work_dir().to_owned(),
+        abort: Default::default(),
         cache_dir,
         state_dir: dirs::state()?,
     };
@@ -100,6 +101,7 @@ fn surroundings(ui: &Ui, scope: &Scope, journal: &Arc<Journal>) -> Result<BuildC
         build: "".into(),
         scope: scope.clone(),
         resources: Resources::of("", Some(journal), ui),
+        machines: Default::default(),
         ui: ui.clone(),
         settings: Arc::new(settings),
         step: None,

@@ -23,7 +23,11 @@ pub fn run(args: RunArgs) -> Result<Exit> {
                     .hint("run it in a terminal, or leave it out"));
             }
             OnErrorArg::Ask => OnError::Ask,
+            OnErrorArg::Keep => OnError::Keep,
+            OnErrorArg::Abort => OnError::Abort,
         },
+        fail_fast: args.fail_fast,
+        timeout: args.timeout.map(|limit| limit.0).filter(|limit| !limit.is_zero()),
         replay: (!args.replay.no_cache).then_some(Choices {
             fresh: args.replay.fresh,
             from: args.replay.from.filter(|name| !name.is_empty()),

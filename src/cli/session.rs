@@ -45,6 +45,10 @@ pub fn run(mut options: RunOptions, output: &OutputArgs, show: Show) -> Result<(
         signals.abort();
         result
     };
+    if result.0 == Outcome::Aborted {
+        thread.join();
+        super::signals::end_now(result.0.into());
+    }
     runtime.shutdown_timeout(LAST_WORK);
     journal.close();
     thread.join();

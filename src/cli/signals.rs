@@ -24,7 +24,7 @@ pub fn listen(scope: Scope, ui: Ui) -> Result<AbortHandle> {
                 () = received(hangup.as_mut()) => "SIGHUP",
             };
             if pressed {
-                end_now();
+                end_now(Exit::Cancelled);
             }
             pressed = true;
             ui.info(format!("{name}: cancelling, cleaning up; once more to stop at once"));
@@ -44,9 +44,10 @@ async fn received(signal: Option<&mut tokio::signal::unix::Signal>) {
     }
 }
 
+/// Ends the process without cleaning up.
 #[expect(clippy::disallowed_methods, reason = "the user asked for the end without cleaning up")]
-fn end_now() {
-    std::process::exit(Exit::Cancelled as i32);
+pub fn end_now(exit: Exit) -> ! {
+    std::process::exit(exit as i32);
 }
 
 /// Returns whether whoever started this process had SIGHUP ignored.

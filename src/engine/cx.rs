@@ -4,6 +4,9 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
+use super::machines::Machines;
 use super::on_error::OnError;
 use super::replay::lanes::Lane;
 use super::replay::run::Replay;
@@ -42,6 +45,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Private folder of this run, mode 0700, removed at its end.
     pub work_dir: PathBuf,
+    /// Cancelled when the run is to end at once, with everything left as it is.
+    pub abort: CancellationToken,
 }
 
 impl Settings {
@@ -63,6 +68,7 @@ pub struct BuildCx {
     pub build: Arc<str>,
     pub scope: Scope,
     pub resources: Resources,
+    pub machines: Machines,
     pub ui: Ui,
     pub settings: Arc<Settings>,
     /// The step (`rimg.step`, `vm:apply`) that is going on, for the report.
@@ -93,6 +99,11 @@ impl BuildCx {
     /// Returns the same surroundings with a scope inside this one.
     pub fn nested(&self) -> BuildCx {
         BuildCx { scope: self.scope.child(), ..self.clone() }
+    }
+
+    /// Ends the run at once; what it has made stays, for `rimg gc`.
+    pub fn abort(&self) {
+        self.settings.abort.cancel();
     }
 
     /// Makes a private folder in the run's work folder and enters it as a resource of this build.

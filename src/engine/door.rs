@@ -131,7 +131,7 @@ impl Session {
     {
         let redo = redo(operation, &options, &action);
         let request = history.run.hide(&operation.request, cx);
-        if operation.is_aside {
+        if operation.is_aside || self.is_unrecorded() {
             let done = async {
                 self.wake(history, cx).await?;
                 // Never said to be done: who was let in may have done anything.

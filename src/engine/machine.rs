@@ -7,13 +7,15 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::access::Access;
 use super::artifact::Artifact;
 use super::checkpoint::{Checkpoint, Checkpoints};
 use super::communicator::Communicator;
 use super::console::Console;
 use super::cx::BuildCx;
 use super::options::Seconds;
-use crate::error::Result;
+use super::resource::ResourceId;
+use crate::error::{Error, Kind, Result};
 
 /// Whether a machine can still do anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +132,27 @@ pub trait Machine: Send + Sync {
 
     /// Makes the artifact from the machine, which is off.
     async fn capture(&self, spec: &CaptureSpec, cx: &BuildCx) -> Result<Artifact>;
+
+    /// Tells whether it was there before the build and stays after it: nothing of it is rimg's to remove or to keep.
+    fn is_foreign(&self) -> bool {
+        false
+    }
+
+    /// Lets go of it: it goes on when this process has ended, and is written down as kept for that reason. What it does
+    /// not need to go on is removed.
+    async fn keep(&self, _why: &str) -> Result<()> {
+        Err(Error::new(Kind::Unsupported, "a machine of this builder ends with rimg"))
+    }
+
+    /// Tells how a person gets in from elsewhere, once it was connected to; none where nobody does.
+    fn access(&self) -> Result<Option<Access>> {
+        Ok(None)
+    }
+
+    /// Returns what it is among the build's resources.
+    fn resource(&self) -> Option<ResourceId> {
+        None
+    }
 
     /// Removes the machine and all it holds. Idempotent.
     async fn destroy(&self) -> Result<()>;

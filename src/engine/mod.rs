@@ -10,6 +10,7 @@ mod door;
 pub mod journal;
 mod limits;
 pub mod machine;
+pub mod machines;
 pub mod on_error;
 pub mod operation;
 pub mod operation_options;
@@ -37,6 +38,7 @@ pub use communicator::{Command, Communicator, ExitStatus, FileMeta, Line, Output
 pub use console::{Console, Key, KeyEvent, ScreenText};
 pub use cx::{BuildCx, Mode, Settings};
 pub use machine::{Builder, CaptureSpec, Health, Machine};
+pub use machines::Machines;
 pub use operation::{Answer, Operation};
 pub use operation_options::{OperationOptions, Outcome};
 pub use options::{Bytes, OptionError, Seconds, Value};

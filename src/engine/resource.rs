@@ -4,7 +4,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use serde_json::Value;
@@ -68,6 +68,15 @@ struct Book {
     journal: Arc<Journal>,
     build: String,
     ui: Ui,
+}
+
+/// What became of a resource that was to go.
+#[derive(Debug, Clone)]
+pub struct Removed {
+    pub kind: &'static str,
+    pub name: String,
+    pub ok: bool,
+    pub took: Duration,
 }
 
 /// The resources of one build (or of the run itself), last in, first out. Clones share the list.
@@ -210,13 +219,19 @@ impl Resources {
 
     /// Destroys everything, last entered first, and returns what could not be.
     pub async fn release_all(&self) -> Vec<Error> {
+        self.release_all_telling(|_| {}).await
+    }
+
+    /// The same, and tells of each when it has gone or could not be removed.
+    pub async fn release_all_telling(&self, tell: impl Fn(Removed)) -> Vec<Error> {
         let mut failures = Vec::new();
         loop {
             let entry = self.lock().entries.pop();
             let Some(entry) = entry else { return failures };
-            let id = entry.id;
+            let (id, kind, name, begun) = (entry.id, entry.kind, entry.name.clone(), Instant::now());
             let result = Self::destroy(entry).await;
             self.ended(id, &result);
+            tell(Removed { kind, name, ok: result.is_ok(), took: begun.elapsed() });
             failures.extend(result.err());
         }
     }

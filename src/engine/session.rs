@@ -33,6 +33,8 @@ pub struct Session {
     pub(super) cx: BuildCx,
     connection: tokio::sync::Mutex<Option<Arc<dyn Communicator>>>,
     ended: AtomicBool,
+    /// Whether what is done to it is no part of its history any more: the build has failed.
+    unrecorded: AtomicBool,
     notes: Mutex<BTreeMap<&'static str, serde_json::Value>>,
 }
 
@@ -63,6 +65,7 @@ impl Session {
             cx,
             connection: tokio::sync::Mutex::default(),
             ended: AtomicBool::new(false),
+            unrecorded: AtomicBool::new(false),
             notes: Mutex::default(),
         }
     }
@@ -107,6 +110,15 @@ impl Session {
     /// Tells whether its operations are known by what they ask for, so that they may be replayed.
     pub fn replays(&self) -> bool {
         self.history.is_some()
+    }
+
+    /// Says that nothing that is done from now on is recorded, or replayed.
+    pub fn stop_recording(&self) {
+        self.unrecorded.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_unrecorded(&self) -> bool {
+        self.unrecorded.load(Ordering::Acquire)
     }
 
     /// Tells whether it has been shut down or finished.
@@ -288,6 +300,7 @@ impl Session {
     /// Removes the machine without making anything of it. Idempotent.
     pub async fn destroy(&self) -> Result<()> {
         self.disconnect().await;
+        self.cx.machines.remove(self);
         self.ended.store(true, Ordering::Release);
         let removed = match self.machine() {
             Some(machine) => machine.destroy().await,

@@ -43,12 +43,14 @@ impl Session {
             let machine = builder.launch(cx, None).await?;
             let name = machine.name().to_owned();
             let session = Arc::new(Session::of(name, Some(builder), None, cx.clone()));
+            cx.machines.add(&session);
             session.put(Some(machine)).await;
             session.reach().await?;
             return Ok((session, false));
         };
         let history = Arc::new(History::new(run.clone(), run.owner(&cx.build), kind, !throwaway));
         let session = Arc::new(Session::of(kind.to_owned(), Some(builder), Some(history.clone()), cx.clone()));
+        cx.machines.add(&session);
         let operation = Operation::new("boot", kind, &request);
         let options = OperationOptions::default();
         let place = history.place(&cx.lane, "boot", &request);
@@ -279,7 +281,9 @@ impl Session {
         }
         let (history, builder) = self.forkable()?;
         let history = Arc::new(history.fork(name, &cx.lane));
-        Ok(Arc::new(Session::of(name.to_owned(), Some(builder.clone()), Some(history), cx.clone())))
+        let session = Arc::new(Session::of(name.to_owned(), Some(builder.clone()), Some(history), cx.clone()));
+        cx.machines.add(&session);
+        Ok(session)
     }
 }
 

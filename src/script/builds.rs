@@ -7,12 +7,16 @@ use std::time::{Duration, Instant};
 use mlua::{Function, Lua, MultiValue, Value};
 use tokio::sync::Notify;
 
+use super::aftermath;
 use super::report::{self, Failure};
 use super::state::{self, State};
 use crate::engine::schedule::Place;
 use crate::engine::{BuildCx, Resources};
 use crate::error::{Error, Kind, Result};
 use crate::ui::Event;
+
+/// How long a build that is cancelled waits for those that were started after it.
+const LATER_ONES: Duration = Duration::from_secs(10);
 
 enum Phase {
     /// Left out by `--only`/`--except`; runs if something awaits it.
@@ -25,6 +29,7 @@ enum Phase {
 pub struct Build {
     cx: BuildCx,
     limit: Option<Duration>,
+    on_error: Option<Function>,
     phase: RefCell<Phase>,
     place: RefCell<Option<Place>>,
     done: Notify,
@@ -61,7 +66,13 @@ impl Build {
 }
 
 /// Declares a build and starts it, unless it is left out.
-pub fn declare(lua: &Lua, name: &str, limit: Option<Duration>, body: Function) -> Result<Rc<Build>> {
+pub fn declare(
+    lua: &Lua,
+    name: &str,
+    limit: Option<Duration>,
+    on_error: Option<Function>,
+    body: Function,
+) -> Result<Rc<Build>> {
     let state = state::of(lua).map_err(|e| Error::new(Kind::Internal, e.to_string()))?;
     if name.trim().is_empty() || name.chars().any(|c| c.is_control() || c == '/') {
         return Err(Error::new(Kind::Option, format!("rimg.build: {name:?} cannot be a build's name"))
@@ -75,6 +86,7 @@ pub fn declare(lua: &Lua, name: &str, limit: Option<Duration>, body: Function) -
         build: name.into(),
         scope: state.main.scope.child(),
         resources: Resources::of(name, state.journal.as_ref(), &state.ui),
+        machines: Default::default(),
         ui: state.ui.for_build(name),
         settings: state.settings.clone(),
         step: None,
@@ -85,6 +97,7 @@ pub fn declare(lua: &Lua, name: &str, limit: Option<Duration>, body: Function) -
     let build = Rc::new(Build {
         cx,
         limit,
+        on_error,
         phase: RefCell::new(Phase::Deferred(body)),
         place: RefCell::new(None),
         done: Notify::new(),
@@ -115,7 +128,17 @@ async fn run(lua: Lua, state: Rc<State>, build: Rc<Build>, body: Function) {
     let started = Instant::now();
     let result = build.cx.clone().enter(call(&lua, &state, &build.cx, build.limit, body)).await;
     let seconds = started.elapsed().as_secs_f64();
-    clean_up(&build.cx).await;
+    let failure = result.as_ref().err().filter(|_| !scope.is_cancelled());
+    if state.fail_fast && failure.is_some() {
+        let reason = format!("stopped, since the build {name} failed (--fail-fast)");
+        state.main.scope.cancel(Error::new(Kind::Cancelled, reason));
+    }
+    if scope.is_cancelled() && failure.is_none() {
+        later_ones_first(&state, &build).await;
+    }
+    // What follows a failure is not stopped by what the failure has stopped.
+    let after = BuildCx { scope: state.scope.child(), ..build.cx.clone() };
+    aftermath::follow(&lua, &state, &after, build.on_error.as_ref(), failure).await;
     let error = result.as_ref().err().map(|failure| (*failure.report).clone());
     build.cx.ui.emit(Event::BuildFinished { build: name.clone(), ok: error.is_none(), seconds, error });
     build.place.replace(None);
@@ -129,7 +152,7 @@ pub async fn call(
     state: &State,
     cx: &BuildCx,
     limit: Option<Duration>,
-    body: impl mlua::IntoLua,
+    body: impl mlua::IntoLuaMulti,
 ) -> std::result::Result<MultiValue, Failure> {
     let work = async {
         let trampoline = state.trampoline.get().ok_or_else(|| mlua::Error::runtime("no trampoline"))?;
@@ -167,11 +190,22 @@ pub async fn call(
     }
 }
 
-/// Destroys what a build made, in reverse order, and says what could not be.
-pub async fn clean_up(cx: &BuildCx) {
-    for error in cx.resources.release_all().await {
-        cx.ui.warn(error.to_string());
-    }
+/// Waits a while for the builds that were started after this one: what is cancelled unwinds in reverse order.
+async fn later_ones_first(state: &State, build: &Rc<Build>) {
+    let builds = state.builds.borrow().clone();
+    let later = builds.iter().rev().take_while(|other| !Rc::ptr_eq(other, build));
+    let ended = async {
+        for other in later {
+            loop {
+                let done = other.done.notified();
+                if !matches!(&*other.phase.borrow(), Phase::Running) {
+                    break;
+                }
+                done.await;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LATER_ONES, ended).await;
 }
 
 /// Waits for a build's end and returns what its function returned.

@@ -1,5 +1,6 @@
 //! Lua: the only code that knows mlua.
 
+mod aftermath;
 pub mod api;
 pub mod builds;
 pub mod callbacks;

@@ -4,10 +4,12 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mlua::Lua;
+use tokio_util::task::AbortOnDropHandle;
 
+use super::aftermath;
 use super::builds;
 use super::callbacks;
 use super::report::{self, Failure};
@@ -45,22 +47,34 @@ pub async fn run(options: RunOptions, ui: Ui, scope: Scope) -> (Outcome, Inspect
     }
     let (cache_dir, bound) = (options.cache_dir.clone(), options.cache_size);
     let mut replay = None;
+    let limit = options.timeout.map(|limit| expire(limit, &scope, &ui));
+    let abort = options.abort.clone();
     let result = match prepare(&options, &ui, &scope, &resources) {
         Ok((state, source)) => {
             replay.clone_from(&state.main.replay);
-            tokio::task::LocalSet::new().run_until(execute(state, options, source)).await
+            let tasks = tokio::task::LocalSet::new();
+            tokio::select! {
+                biased;
+                () = abort.cancelled() => (Outcome::Aborted, Inspection::default()),
+                result = tasks.run_until(execute(state, options, source)) => result,
+            }
         }
         Err(error) => {
             ui.emit(Event::Failed { error: *report::plain(error).report });
             (Outcome::ScriptError, Inspection::default())
         }
     };
-    for error in resources.release_all().await {
-        ui.warn(error.to_string());
+    drop(limit);
+    if result.0 == Outcome::Aborted {
+        ui.warn("aborted: nothing is cleaned up; `rimg gc` removes what is left");
+    } else {
+        for error in resources.release_all().await {
+            ui.warn(error.to_string());
+        }
     }
     let tally = match replay {
-        Some(replay) => end_replay(&replay, cache_dir, bound, &ui).await,
-        None => Tally::default(),
+        Some(replay) if result.0 != Outcome::Aborted => end_replay(&replay, cache_dir, bound, &ui).await,
+        _ => Tally::default(),
     };
     ui.emit(Event::RunFinished {
         ok: result.0 == Outcome::Done,
@@ -70,6 +84,17 @@ pub async fn run(options: RunOptions, ui: Ui, scope: Scope) -> (Outcome, Inspect
         saved_seconds: tally.saved_seconds.max(0.0),
     });
     result
+}
+
+/// Cancels a run when its time is up, as long as the returned value lives.
+fn expire(limit: Duration, scope: &Scope, ui: &Ui) -> AbortOnDropHandle<()> {
+    let (scope, ui) = (scope.clone(), ui.clone());
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        tokio::time::sleep(limit).await;
+        let message = format!("the run took longer than its timeout of {limit:?} (--timeout)");
+        ui.warn(format!("{message}: cancelling, cleaning up"));
+        scope.cancel(Error::new(Kind::Timeout, message).hint("give it more time, or none: leave --timeout out"));
+    }))
 }
 
 /// Says what replay has to say at the end, and keeps the cache within its size. Nothing of this run holds on to it any more.
@@ -111,6 +136,7 @@ fn prepare(options: &RunOptions, ui: &Ui, scope: &Scope, resources: &Resources) 
         cache_dir,
         state_dir: options.state_dir.clone().map_or_else(dirs::state, Ok)?,
         work_dir,
+        abort: options.abort.clone(),
     });
     let replay = match (&options.replay, options.mode) {
         (Some(choices), Mode::Live) => {
@@ -124,6 +150,7 @@ fn prepare(options: &RunOptions, ui: &Ui, scope: &Scope, resources: &Resources) 
         build: name.as_str().into(),
         scope: scope.child(),
         resources: Resources::of(&name, options.journal.as_ref(), ui),
+        machines: Default::default(),
         ui: ui.for_build(&name),
         settings: settings.clone(),
         step: None,
@@ -140,6 +167,7 @@ fn prepare(options: &RunOptions, ui: &Ui, scope: &Scope, resources: &Resources) 
         main_worked: Cell::new(false),
         acted: Cell::new(false),
         pretended: Cell::new(false),
+        fail_fast: options.fail_fast,
         schedule: Arc::new(Schedule::new(options.parallel)),
         selection: Selection::new(&options.only, &options.except)?,
         variables: Variables::load(&options.var_files, &options.vars)?,
@@ -203,7 +231,9 @@ async fn work(
         state.variables.unused().into_iter().for_each(|text| state.ui.warn(text));
     }
     join_builds(state).await;
-    builds::clean_up(&state.main).await;
+    let failure = result.as_ref().err().filter(|_| state.main_worked.get() && !state.scope.is_cancelled());
+    let after = BuildCx { scope: state.scope.child(), ..state.main.clone() };
+    aftermath::follow(lua, state, &after, None, failure).await;
     let failed = finish(state, result, started);
     let builds = state.builds.borrow();
     let any_failed = failed || builds.iter().any(|build| build.error().is_some());
@@ -212,7 +242,8 @@ async fn work(
     }
     let outcome = match any_failed {
         false => Outcome::Done,
-        true if state.scope.is_cancelled() => Outcome::Cancelled,
+        // A run that is out of time has failed; nobody has called it off.
+        true if state.scope.is_cancelled() && state.scope.reason().kind() == Kind::Cancelled => Outcome::Cancelled,
         true if !ran_something(state) || state.settings.mode != Mode::Live => Outcome::ScriptError,
         true => Outcome::Failed,
     };

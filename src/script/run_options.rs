@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::Mode;
 use crate::engine::journal::Journal;
@@ -26,6 +29,12 @@ pub struct RunOptions {
     pub force: bool,
     /// What is done when an operation fails.
     pub on_error: OnError,
+    /// Whether a build that fails stops the others.
+    pub fail_fast: bool,
+    /// How long the run may take in all.
+    pub timeout: Option<Duration>,
+    /// Cancelled when the run is to end at once, with everything left as it is.
+    pub abort: CancellationToken,
     /// What of earlier runs is used; none: nothing, and nothing is written down.
     pub replay: Option<Choices>,
     /// How large the cache may become, in bytes; none: a fifth of its disk, 50 GB at most.
@@ -51,6 +60,9 @@ impl RunOptions {
             parallel: None,
             force: false,
             on_error: Default::default(),
+            fail_fast: false,
+            timeout: None,
+            abort: CancellationToken::new(),
             replay: Some(Choices::default()),
             cache_size: None,
             debug: false,
@@ -72,6 +84,8 @@ pub enum Outcome {
     /// The script, a variable or an option is wrong, and nothing has run yet.
     ScriptError,
     Cancelled,
+    /// It has ended at once and removed nothing.
+    Aborted,
 }
 
 /// What `rimg inspect` shows.

@@ -29,6 +29,8 @@ pub struct State {
     pub acted: Cell<bool>,
     /// Whether a machine that only answers "done" was handed out (`rimg check`).
     pub pretended: Cell<bool>,
+    /// Whether a build that fails stops the others.
+    pub fail_fast: bool,
     pub schedule: Arc<Schedule>,
     pub selection: Selection,
     pub variables: Variables,

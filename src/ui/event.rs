@@ -185,6 +185,20 @@ pub enum Event {
         done: u64,
         seconds: f64,
     },
+    /// Something that a build had made and still had at its end was removed, or could not be.
+    ResourceRemoved {
+        build: String,
+        kind: String,
+        name: String,
+        ok: bool,
+        seconds: f64,
+    },
+    /// A machine of a failed build stays up when the run has ended.
+    MachineKept {
+        build: String,
+        machine: String,
+        id: String,
+    },
     Artifact {
         build: String,
         id: String,

@@ -241,6 +241,7 @@ impl Ui {
                 files.iter_mut().for_each(|file| mask(&mut file.path));
             }
             Event::StepStarted { name, .. } | Event::StepFinished { name, .. } => mask(name),
+            Event::ResourceRemoved { name, .. } => mask(name),
             Event::OperationStarted { title, .. } | Event::OperationFinished { title, .. } => mask(title),
             Event::ProgressStarted { what, .. } => mask(what),
             Event::HttpRequest { path, .. } => mask(path),

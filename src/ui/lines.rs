@@ -141,6 +141,21 @@ impl Lines {
                 }
             }
             Event::Artifact { build, kind, builder, files, .. } => self.artifact(time, build, kind, builder, files),
+            Event::ResourceRemoved { build, kind, name, ok, seconds } => {
+                if self.options.level <= Level::Debug {
+                    let how = if *ok { "removed" } else { "could not be removed" };
+                    let line = format!("{kind} {} {how} ({})", text::sanitize(name), units::seconds(*seconds));
+                    self.push(time, build, &style.dim(&line));
+                }
+            }
+            Event::MachineKept { build, machine, .. } => {
+                let build_name = text::sanitize(build);
+                let line = format!(
+                    "{} is kept: `rimg ssh {build_name}` opens a shell in it, `rimg gc {build_name}` ends it",
+                    text::sanitize(machine)
+                );
+                self.push(time, build, &style.warning(&line));
+            }
             Event::HttpRequest { build, method, path, status, bytes, .. } => {
                 let request = format!("{} {}", text::sanitize(method), text::sanitize(path));
                 let line = format!("    http: {request} {status} ({})", units::size(*bytes));

@@ -1,5 +1,6 @@
 //! Asking the person at the terminal.
 
+use std::future::Future;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +37,25 @@ pub async fn ask(ui: &Ui, text: String) -> Result<String> {
         Ok(None) => Ok(String::new()),
         Err(error) => Err(Error::new(Kind::Internal, "the prompt was interrupted").caused_by(error)),
     }
+}
+
+/// Lends the terminal to `work`: nothing else is written to it meanwhile.
+pub async fn lend<T>(ui: &Ui, work: impl Future<Output = T>) -> T {
+    let (lent, given_back) = std::sync::mpsc::channel::<()>();
+    let (ready, is_ready) = tokio::sync::oneshot::channel();
+    let ui = ui.clone();
+    let quiet = tokio::task::spawn_blocking(move || {
+        ui.suspend(move || {
+            let _ = ready.send(());
+            // Ends when the other side is dropped.
+            let _ = given_back.recv();
+        })
+    });
+    let _ = is_ready.await;
+    let done = work.await;
+    drop(lent);
+    let _ = quiet.await;
+    done
 }
 
 /// Asks, and gives up when the flag falls: a blocking read could not be cancelled.

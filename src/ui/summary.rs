@@ -56,6 +56,10 @@ pub struct Summary<O, E> {
     operations: Vec<Timed>,
     artifacts: Vec<Made>,
     errors: Vec<(Option<String>, ErrorReport)>,
+    /// Machines that stay up, by their builds.
+    kept: Vec<(String, String)>,
+    /// What was removed at the ends of builds, and what could not be.
+    removed: (usize, usize),
     warnings: usize,
     finished: Option<(bool, f64)>,
     /// Operations replayed, operations done, seconds saved.
@@ -76,6 +80,8 @@ impl<O: Write + Send, E: Write + Send> Summary<O, E> {
             operations: Vec::new(),
             artifacts: Vec::new(),
             errors: Vec::new(),
+            kept: Vec::new(),
+            removed: (0, 0),
             warnings: 0,
             finished: None,
             replay: (0, 0, 0.0),
@@ -137,6 +143,35 @@ impl<O: Write + Send, E: Write + Send> Summary<O, E> {
                     lines.push(self.style.dim(&format!("      {algorithm}:{hex}")));
                 }
             }
+        }
+    }
+
+    fn kept_text(&self, lines: &mut Vec<String>) {
+        if self.kept.is_empty() {
+            return;
+        }
+        self.heading(lines, "Kept machines");
+        let mut builds: Vec<&str> = Vec::new();
+        for (build, machine) in &self.kept {
+            lines.push(format!("  {}: {}", text::sanitize(build), text::sanitize(machine)));
+            if !builds.contains(&build.as_str()) {
+                builds.push(build);
+            }
+        }
+        for build in builds {
+            let build = text::sanitize(build);
+            lines.push(format!("  a shell in it: rimg ssh {build}"));
+            lines.push(format!("  to end it:     rimg gc {build}"));
+        }
+    }
+
+    /// Says what a run that was cancelled has removed.
+    fn removed_text(&self) -> String {
+        let things = |count: usize| if count == 1 { "1 resource".to_owned() } else { format!("{count} resources") };
+        match self.removed {
+            (0, 0) => String::new(),
+            (gone, 0) => format!(", {} removed", things(gone)),
+            (gone, left) => format!(", {} removed, {left} left (rimg gc)", things(gone)),
         }
     }
 
@@ -205,7 +240,8 @@ impl<O: Write + Send, E: Write + Send> Summary<O, E> {
             let verb = if self.mode == "check" { "checked" } else { "done" };
             self.style.good(&format!("{} {verb} in {took}{warnings}.", builds(done)))
         } else if is_cancelled && failed == 0 {
-            self.style.warning(&format!("Cancelled after {took}: {} done{warnings}.", builds(done)))
+            let removed = self.removed_text();
+            self.style.warning(&format!("Cancelled after {took}: {} done{removed}{warnings}.", builds(done)))
         } else if failed > 0 {
             let all = done + failed + cancelled;
             self.style.bad(&format!("{failed} of {} failed after {took}{warnings}.", builds(all)))
@@ -275,6 +311,9 @@ impl<O: Write + Send, E: Write + Send> Renderer for Summary<O, E> {
                     self.artifacts.push(Made { build: build.clone(), label, files: files.clone() });
                 }
             }
+            Event::MachineKept { build, machine, .. } => self.kept.push((build.clone(), machine.clone())),
+            Event::ResourceRemoved { ok: true, .. } => self.removed.0 += 1,
+            Event::ResourceRemoved { ok: false, .. } => self.removed.1 += 1,
             Event::Message { level: Level::Warn, .. } => self.warnings += 1,
             Event::Failed { error } => self.errors.push((None, error.clone())),
             _ => {}
@@ -287,6 +326,7 @@ impl<O: Write + Send, E: Write + Send> Renderer for Summary<O, E> {
             self.builds_text(&mut lines);
             self.artifacts_text(&mut lines);
             self.times_text(&mut lines);
+            self.kept_text(&mut lines);
             lines.push(String::new());
         }
         let replayed = self.replayed();

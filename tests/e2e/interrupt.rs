@@ -61,23 +61,24 @@ async fn during_a_download() {
 fn during_commands_here_and_over_ssh() {
     let Some(sshd) = Sshd::start("") else { return };
     let sandbox = Sandbox::new();
-    // All work in the sandbox, where what is left over is found. OpenSSH does not signal root's commands: over SSH it
-    // is the next word to nobody that ends them.
+    // All work in the sandbox, where what is left over is found. OpenSSH does not signal root's commands, and one that
+    // writes nothing would never notice that nobody listens.
     let source = format!(
         "local rimg = require 'rimg'\n\
          rimg.build('exec', function() rimg.exec 'echo one; sleep 301; echo never' end)\n\
          rimg.build('here', function() rimg.localhost():run 'echo two; sleep 302; echo never' end)\n\
          rimg.build('ssh', function()\n  local vm = rimg.host {{ ssh_host = '127.0.0.1', ssh_port = {}, ssh_username = 'root', \
-         ssh_private_key_file = '{}' }}\n  vm:run('echo three; while sleep 0.3; do echo tick; done', {{ cwd = '{}' }})\nend)\n",
+         ssh_private_key_file = '{}' }}\n  rimg.parallel({{ function() vm:run('echo three; sleep 303; echo never', {{ cwd = '{2}' }}) end, \
+         function() vm:run('cd {2} && echo four; sleep 304; echo never') end }})\nend)\n",
         sshd.port,
         sshd.user_key().display(),
         sandbox.path().display()
     );
     let mut live = sandbox.start(&source, &[]);
     live.wait_until("to run all three", START, |said| {
-        ["  one", " two", " three"].iter().all(|word| said.contains(word))
+        ["  one", " two", " three", " four"].iter().all(|word| said.contains(word))
     });
-    assert!(sandbox.processes().iter().filter(|(_, line)| line.starts_with("sleep 30")).count() >= 2);
+    assert!(sandbox.processes().iter().filter(|(_, line)| line.starts_with("sleep 30")).count() >= 4);
     let run = interrupted(&sandbox, live);
     assert!(!run.stdout.contains("    never"), "{}", run.stdout);
     assert!(run.stdout.contains("cancelled"), "{}", run.stdout);

@@ -28,6 +28,7 @@ mod kill;
 mod load;
 mod main_job;
 mod media;
+mod on_error;
 mod operation_options;
 mod provisioner;
 mod qemu;

@@ -112,6 +112,10 @@ impl Machine for HostMachine {
         .hint("vm:download and rimg.artifact{ files = … } make an artifact of files"))
     }
 
+    fn is_foreign(&self) -> bool {
+        true
+    }
+
     /// Nothing was made, so nothing is removed.
     async fn destroy(&self) -> Result<()> {
         Ok(())

@@ -64,6 +64,10 @@ impl Machine for LocalMachine {
         Err(self.refuse("captured"))
     }
 
+    fn is_foreign(&self) -> bool {
+        true
+    }
+
     /// Nothing was made, so nothing is removed.
     async fn destroy(&self) -> Result<()> {
         Ok(())

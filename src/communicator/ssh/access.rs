@@ -46,7 +46,8 @@ struct Details {
 impl Details {
     fn of(target: &Target) -> Result<Details> {
         let keys = target.credentials.keys.iter().map(|loaded| {
-            let private = loaded.key.to_openssh(LineEnding::LF).context(Kind::Internal, "cannot write a key as text")?;
+            let private =
+                loaded.key.to_openssh(LineEnding::LF).context(Kind::Internal, "cannot write a key as text")?;
             let certificate = loaded.certificate.as_ref().map(Certificate::to_openssh).transpose();
             let certificate = certificate.context(Kind::Internal, "cannot write a certificate as text")?;
             Ok(Key { name: loaded.name.clone(), private: private.to_string(), certificate })

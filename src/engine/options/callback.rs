@@ -39,6 +39,15 @@ impl PartialEq for Callback {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for Callback {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Any::deserialize(deserializer)?.0 {
+            Value::Function(function) => Ok(function),
+            other => Err(serde::de::Error::custom(format!("expected a function, found {}", other.describe()))),
+        }
+    }
+}
+
 /// A text, or a function that returns it when it is needed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TextOrFunction {

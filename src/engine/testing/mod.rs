@@ -26,11 +26,13 @@ pub fn surroundings(mode: Mode, ui: Ui) -> (tempfile::TempDir, BuildCx) {
         cache_dir: folder("cache"),
         state_dir: folder("state"),
         work_dir: folder("work"),
+        abort: Default::default(),
     };
     let cx = BuildCx {
         build: "test".into(),
         scope: Scope::new(),
         resources: Resources::new(),
+        machines: Default::default(),
         ui,
         settings: Arc::new(settings),
         step: None,

@@ -6,6 +6,7 @@ use mlua::{Function, Lua, MultiValue, Table, UserData, UserDataFields, UserDataM
 use serde::Deserialize;
 
 use crate::engine::Seconds;
+use crate::engine::options::Callback;
 use crate::script::builds::{self, Build};
 use crate::script::error::{IntoLuaResult, argument_error};
 use crate::script::{state, value};
@@ -16,6 +17,8 @@ use crate::script::{state, value};
 pub struct BuildOptions {
     /// How long the build may take in all.
     pub timeout: Option<Seconds>,
+    /// What is called when the build has failed, before its machines are removed: `function(vm, err, machines)`.
+    pub on_error: Option<Callback>,
 }
 
 struct Handle(Rc<Build>);
@@ -39,10 +42,12 @@ impl UserData for Handle {
 fn build(lua: &Lua, args: MultiValue) -> mlua::Result<mlua::AnyUserData> {
     let mut args = args.into_iter();
     let name = value::string("rimg.build", "the build's name", &args.next().unwrap_or(Value::Nil))?;
-    let (options, body) = match (args.next(), args.next()) {
-        (Some(Value::Function(body)), None | Some(Value::Nil)) => (BuildOptions::default(), body),
-        (Some(options @ Value::Table(_)), Some(Value::Function(body))) => {
-            (value::decode_table("rimg.build", &options)?, body)
+    let (options, on_error, body) = match (args.next(), args.next()) {
+        (Some(Value::Function(body)), None | Some(Value::Nil)) => (BuildOptions::default(), None, body),
+        (Some(Value::Table(table)), Some(Value::Function(body))) => {
+            let options = value::decode_table("rimg.build", &Value::Table(table.clone()))?;
+            // It is given machines, which are no data: so it is called as it is.
+            (options, table.raw_get::<Option<Function>>("on_error")?, body)
         }
         _ => {
             return Err(argument_error(
@@ -51,8 +56,8 @@ fn build(lua: &Lua, args: MultiValue) -> mlua::Result<mlua::AnyUserData> {
             ));
         }
     };
-    let body: Function = body;
-    let build = builds::declare(lua, &name, options.timeout.map(|t| t.0), body).into_lua_result()?;
+    let (options, body): (BuildOptions, Function) = (options, body);
+    let build = builds::declare(lua, &name, options.timeout.map(|t| t.0), on_error, body).into_lua_result()?;
     lua.create_userdata(Handle(build))
 }
 

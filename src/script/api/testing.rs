@@ -54,11 +54,13 @@ impl World {
             cache_dir: path("cache"),
             state_dir: path("state"),
             work_dir: path("work"),
+            abort: Default::default(),
         };
         let cx = BuildCx {
             build: "test".into(),
             scope: Scope::new(),
             resources: Resources::new(),
+            machines: Default::default(),
             ui: ui.for_build("test"),
             settings: Arc::new(settings),
             step: None,

@@ -42,11 +42,13 @@ impl TestBuild {
             cache_dir: dir.join("cache"),
             state_dir: dir.join("state"),
             work_dir: dir.join("work"),
+            abort: Default::default(),
         };
         let cx = BuildCx {
             build: "web".into(),
             scope: Scope::new(),
             resources: Resources::new(),
+            machines: Default::default(),
             ui: ui.for_build("web"),
             settings: Arc::new(settings),
             step: None,

@@ -31,12 +31,14 @@ impl Library {
             cache_dir: at(".cache"),
             state_dir: at(".state"),
             work_dir: at(".work"),
+            abort: Default::default(),
         };
         change(&mut settings);
         let cx = BuildCx {
             build: "web".into(),
             scope: Scope::new(),
             resources: Resources::new(),
+            machines: Default::default(),
             ui: Ui::silent(),
             settings: Arc::new(settings),
             step: None,

@@ -1,0 +1,136 @@
+//! What is done when something fails: error functions, `--fail-fast`, limits, and what is kept or left.
+
+use std::time::Duration;
+
+use crate::support::rimg::Sandbox;
+
+/// Generous: other tests load the machine.
+const LONG: Duration = Duration::from_secs(120);
+
+#[test]
+fn an_error_function_sees_the_machine_and_the_error_and_hides_nothing() {
+    let sandbox = Sandbox::new();
+    let source = r#"local rimg = require "rimg"
+rimg.build("web", { on_error = function(vm, err, machines)
+  vm:run("echo " .. err.kind .. " " .. err.status .. " " .. vm.name .. " " .. #machines .. " " .. machines[2].name .. " >seen")
+  error "a second one"
+end }, function()
+  rimg.localhost { name = "first" }
+  local vm = rimg.localhost { name = "second" }
+  vm:run "exit 7"
+end)
+rimg.build("none", { on_error = function(vm, err)
+  rimg.fs.write("none", tostring(vm) .. " " .. err.message)
+end }, function() rimg.fail "no machine yet" end)
+rimg.build("good", { on_error = function() rimg.fs.write("good", "called") end }, function() end)
+rimg.build("caught", { on_error = function() rimg.fs.write("caught", "called") end }, function()
+  pcall(function() rimg.localhost():run "false" end)
+end)
+"#;
+    let run = sandbox.run(source, &[]).expect_code(1);
+    assert_eq!(sandbox.read("seen"), "command 7 second 2 first\n");
+    assert_eq!(sandbox.read("none"), "nil no machine yet");
+    assert!(!sandbox.join("good").exists() && !sandbox.join("caught").exists());
+    assert!(run.stdout.contains("on_error function failed (build.lua:4): a second one"), "{}", run.stdout);
+    let run = run.expect_errors(&["exited with status 7", "--> build.lua:8", "no machine yet"]);
+    assert!(!run.stderr.contains("a second one"), "{}", run.stderr);
+    let run = sandbox.run("require('rimg').build('x', { on_error = 3 }, function() end)\n", &[]).expect_code(2);
+    run.expect_errors(&["option `on_error`: expected a function, found"]);
+}
+
+#[test]
+fn a_failure_lets_the_others_finish_unless_it_is_to_be_fast() {
+    let sandbox = Sandbox::new();
+    let source = r#"local rimg = require "rimg"
+rimg.build("slow", function()
+  rimg.localhost():run "touch begun; while [ ! -e failed ]; do sleep 0.05; done; sleep ${LINGER:-1}; touch done"
+end)
+rimg.build("bad", { on_error = function() rimg.fs.write("failed", "") end }, function()
+  rimg.localhost():run "while [ ! -e begun ]; do sleep 0.05; done; exit 3"
+end)
+"#;
+    let run = sandbox.run(source, &["--no-cache"]).expect_code(1);
+    assert!(sandbox.join("done").exists() && run.stdout.contains("1 of 2 builds failed"), "{}", run.stdout);
+    for file in ["begun", "failed", "done"] {
+        std::fs::remove_file(sandbox.join(file)).unwrap();
+    }
+    let mut command = sandbox.command(["run", "build.lua", "--no-cache"]);
+    command.env("RIMG_FAIL_FAST", "1").env("LINGER", "600");
+    let run = crate::support::rimg::Run::of(&mut command).expect_code(1);
+    sandbox.assert_clean();
+    assert!(!sandbox.join("done").exists());
+    assert!(sandbox.join("failed").exists(), "what was stopped is not the failed build's own end");
+    assert!(run.stdout.contains("since the build bad failed (--fail-fast)"), "{}", run.stdout);
+    assert!(run.stdout.contains("cancelled"), "{}", run.stdout);
+    run.expect_errors(&["exited with status 3"]);
+}
+
+#[test]
+fn every_limit_cancels_and_says_which_it_was() {
+    let sandbox = Sandbox::new();
+    let operation = "rimg.localhost():run('sleep 321', { timeout = '1s' })";
+    let limits = [
+        (operation, "", "took longer than its timeout of 1s", &[][..]),
+        (
+            "rimg.timeout('1s', function() rimg.localhost():run 'sleep 321' end)",
+            "",
+            "rimg.timeout: not done within 1s",
+            &[],
+        ),
+        ("rimg.localhost():run 'sleep 321'", "timeout = '1s', ", "the build took longer than its timeout of 1s", &[]),
+        (
+            "rimg.localhost():run 'sleep 321'",
+            "",
+            "the run took longer than its timeout of 2s (--timeout)",
+            &["--timeout", "2s"],
+        ),
+    ];
+    for (work, options, expected, args) in limits {
+        let source = format!(
+            "local rimg = require 'rimg'\nrimg.build('web', {{ {options}on_error = function() rimg.fs.write('called', '') end }}, \
+             function() {work} end)\n"
+        );
+        // A limit of the whole run is a cancellation: nothing is asked of a build after it.
+        let cancels = !args.is_empty();
+        sandbox.run(&source, args).expect_code(1).expect_errors(&[expected]);
+        assert_eq!(std::fs::remove_file(sandbox.join("called")).is_err(), cancels, "{expected}");
+    }
+}
+
+#[test]
+fn what_is_not_rimgs_is_not_kept() {
+    let sandbox = Sandbox::new();
+    let source = "local rimg = require 'rimg'\nrimg.build('web', function() rimg.localhost():run 'false' end)\n";
+    let run = sandbox.run(source, &["--on-error=keep"]).expect_code(1);
+    assert!(run.stdout.contains("nothing of localhost to keep"), "{}", run.stdout);
+    assert!(run.stdout.contains("no machine of this build is up that could be kept"), "{}", run.stdout);
+    sandbox.run(source, &["--on-error=ask"]).expect_code(2).expect_errors(&["no terminal to ask on"]);
+}
+
+#[test]
+fn builds_that_are_cancelled_unwind_from_the_last_to_the_first() {
+    let sandbox = Sandbox::new();
+    let source = r#"local rimg = require "rimg"
+for _, name in ipairs { "one", "two", "three" } do
+  rimg.build(name, function()
+    rimg.fs.tempdir()
+    rimg.localhost { name = name }:run "echo up; sleep 333"
+  end)
+end
+"#;
+    let mut live = sandbox.start(source, &["--json"]);
+    live.wait_until("to run all three", LONG, |said| said.matches("\"line\":\"up\"").count() == 3);
+    live.interrupt();
+    let run = live.end(LONG).expect_code(130);
+    sandbox.assert_clean();
+    let finished: Vec<String> = run
+        .events()
+        .iter()
+        .filter(|event| event["event"] == "build_finished")
+        .map(|event| event["build"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(finished, ["three", "two", "one"]);
+    let removed: Vec<_> = run.events().into_iter().filter(|event| event["event"] == "resource_removed").collect();
+    assert_eq!(removed.len(), 3, "{removed:?}");
+    assert!(removed.iter().all(|event| event["ok"] == true && event["kind"] == "folder"), "{removed:?}");
+}
