@@ -13,7 +13,7 @@ use crate::engine::{Bytes, Seconds};
     name = "rimg",
     version,
     about = "Builds machine images from Lua scripts",
-    after_help = "Exit codes: 0 done, 1 a build failed, 2 usage or script error before anything ran, 130 cancelled.\n\
+    after_help = "Exit codes: 0 done, 1 a build failed or --timeout was over, 2 usage or script error before anything ran, 130 cancelled.\n\
                   Folders: RIMG_CACHE_DIR and RIMG_STATE_DIR, else the XDG ones. \
                   A silent server is given up after RIMG_NETWORK_TIMEOUT (60s).\n\
                   Logs: RIMG_LOG (debug, rimg=trace, …).",
@@ -42,6 +42,8 @@ pub enum Command {
     Ps(PsArgs),
     /// Remove what dead runs left: processes, files, machines
     Gc(GcArgs),
+    /// Open a shell in a machine that a run has up or has kept, or run a command in it
+    Ssh(SshArgs),
     /// Show or remove what has been downloaded
     Cache(CacheArgs),
     /// Say what this host can build, and what is missing
@@ -227,6 +229,17 @@ pub struct GcArgs {
     /// Print one JSON object
     #[arg(long, env = "RIMG_JSON", value_parser = FalseyValueParser::new())]
     pub json: bool,
+}
+
+/// `rimg ssh`.
+#[derive(Debug, Args)]
+pub struct SshArgs {
+    /// The name of the machine's build; RUN/BUILD where several runs have one of that name
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// What to run in place of a shell: one word is a line for the shell there, several are a program and its arguments
+    #[arg(value_name = "COMMAND", last = true)]
+    pub command: Vec<String>,
 }
 
 /// `rimg cache`.

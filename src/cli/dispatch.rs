@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use super::args::{Cli, Command};
-use super::{cache, check, completions, doctor, download, gc, init, inspect, ps, run, types};
+use super::{cache, check, completions, doctor, download, gc, init, inspect, ps, run, ssh, types};
 use crate::error::{Error, Kind};
 use crate::script::Outcome;
 use crate::ui::error_text;
@@ -46,6 +46,10 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Cache(args) => cache::cache(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Types(args) => types::types(&args),
+        Command::Ssh(args) => match ssh::ssh(args) {
+            Ok(code) => return ExitCode::from(code),
+            Err(error) => Err(error),
+        },
         Command::Completions(args) => completions::completions(&args),
     };
     let exit = result.unwrap_or_else(|error| {

@@ -18,6 +18,7 @@ pub mod ps;
 pub mod run;
 pub mod session;
 pub mod signals;
+pub mod ssh;
 pub mod types;
 
 pub use args::Cli;

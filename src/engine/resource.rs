@@ -179,6 +179,15 @@ impl Resources {
         }
     }
 
+    /// Strikes out a path that was entered, and that goes with another resource from now on.
+    pub fn forget_path(&self, path: &std::path::Path) {
+        let name = path.display().to_string();
+        let entry = self.lock().entries.iter().find(|entry| entry.kind == "folder" && entry.name == name).map(|e| e.id);
+        if let Some(id) = entry {
+            self.forget(id);
+        }
+    }
+
     /// Leaves a resource as it is when the build ends: it is not destroyed here any more, and `rimg gc` removes it only when
     /// it is named. What stands for it in this process is given up with it.
     pub async fn keep(&self, id: ResourceId, why: &str) -> Result<()> {

@@ -203,9 +203,19 @@ impl Session {
     pub(super) async fn reach(&self) -> Result<()> {
         let machine = self.live()?;
         match machine.has_communicator() {
-            true => watch_health(machine.health(), false, self.communicator()).await.map(drop),
-            false => Ok(()),
+            true => watch_health(machine.health(), false, self.communicator()).await.map(drop)?,
+            false => return Ok(()),
         }
+        if let Some(resource) = machine.resource() {
+            let written = machine.access().and_then(|access| {
+                access.map(|access| access.sealed(machine.as_ref(), &self.cx.settings.state_dir)).transpose()
+            });
+            match written {
+                Ok(way) => way.into_iter().for_each(|way| self.cx.resources.has_way(resource, way)),
+                Err(error) => self.cx.ui.warn(format!("`rimg ssh` will not get into this machine: {error}")),
+            }
+        }
+        Ok(())
     }
 
     /// Shuts the machine down and forgets its connection.

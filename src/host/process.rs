@@ -113,6 +113,12 @@ impl Process {
         Ok(status)
     }
 
+    /// Lets go of it: it goes on when this process has ended.
+    pub fn leave(self) {
+        // A child that is dropped is killed. Nobody waits for it any more but the system.
+        std::mem::forget(self);
+    }
+
     /// Asks the group to end (SIGTERM), kills it after `grace`, and reaps the child.
     pub async fn end(&mut self, grace: Duration) {
         self.signal(Signal::TERM);

@@ -41,6 +41,7 @@ mod script_errors;
 mod secrets;
 mod ssh_connect;
 mod ssh_login;
+mod ssh_shell;
 mod std;
 mod support;
 mod transfer;

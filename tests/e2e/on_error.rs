@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::support::library::has;
 use crate::support::rimg::Sandbox;
+use crate::support::terminal::Terminal;
 
 /// Generous: other tests load the machine.
 const LONG: Duration = Duration::from_secs(120);
@@ -133,4 +135,167 @@ end
     let removed: Vec<_> = run.events().into_iter().filter(|event| event["event"] == "resource_removed").collect();
     assert_eq!(removed.len(), 3, "{removed:?}");
     assert!(removed.iter().all(|event| event["ok"] == true && event["kind"] == "folder"), "{removed:?}");
+}
+
+#[test]
+fn a_person_may_look_around_and_try_again() {
+    let sandbox = Sandbox::new();
+    let source = r#"local rimg = require "rimg"
+rimg.build("web", function()
+  local vm = rimg.localhost()
+  vm:run "echo one >>runs"
+  vm:run "echo two >>runs; test -e ok"
+  vm:run "echo three >>runs"
+end)
+"#;
+    sandbox.write("build.lua", source);
+    let command = || {
+        let mut command = sandbox.command(["run", "build.lua", "--on-error=ask"]);
+        command.env("PS1", "shell> ");
+        command
+    };
+    let mut terminal = Terminal::start(&command());
+    terminal.wait_for("[r] try this operation again", LONG);
+    terminal.wait_for("[a] abort", LONG);
+    terminal.enter("what\n");
+    terminal.wait_for("\"what\" is none of these", LONG);
+    terminal.enter("s\n");
+    terminal.wait_for("shell> ", LONG);
+    terminal.enter("touch ok; echo $((40 + 2)); exit\n");
+    terminal.wait_for("42", LONG);
+    terminal.wait_for("[r] try this operation again", LONG);
+    terminal.enter("r\n");
+    let (code, said) = terminal.end(LONG);
+    assert_eq!(code, 0, "{said}");
+    // The one operation, and nothing else.
+    assert_eq!(sandbox.read("runs"), "one\ntwo\ntwo\nthree\n");
+    sandbox.assert_clean();
+
+    std::fs::remove_file(sandbox.join("ok")).unwrap();
+    for (answer, expected) in
+        [("\n", "1 of 1 build failed"), ("k\n", "nothing of localhost to keep"), ("a\n", "aborted: ")]
+    {
+        let mut terminal = Terminal::start(&command());
+        terminal.wait_for("[a] abort", LONG);
+        terminal.enter(answer);
+        let (code, said) = terminal.end(LONG);
+        assert!(code == 1 && said.contains(expected), "{answer:?}: {code:?} {said}");
+    }
+}
+
+#[test]
+fn a_terminal_that_is_closed_cancels_the_run() {
+    let sandbox = Sandbox::new();
+    let source = r#"local rimg = require "rimg"
+rimg.build("web", function()
+  rimg.localhost():run "echo up; while [ ! -e go ]; do sleep 0.1; done; touch done"
+end)
+"#;
+    sandbox.write("build.lua", source);
+    let mut terminal = Terminal::start(&sandbox.command(["run", "build.lua", "--no-cache"]));
+    terminal.wait_for("up", LONG);
+    terminal.close();
+    let (code, _) = terminal.end(LONG);
+    assert_eq!(code, 130);
+    sandbox.assert_clean();
+    assert!(!sandbox.join("done").exists());
+
+    // Not under nohup, which says that a hangup means nothing.
+    let mut terminal = Terminal::start_deaf(&sandbox.command(["run", "build.lua", "--no-cache"]));
+    terminal.wait_for("up", LONG);
+    terminal.close();
+    std::thread::park_timeout(Duration::from_millis(500));
+    sandbox.write("go", "");
+    let (code, _) = terminal.end(LONG);
+    assert_eq!(code, 0);
+    assert!(sandbox.join("done").exists());
+    sandbox.assert_clean();
+}
+
+/// Makes the disk of a machine that does nothing at all: a boot sector that jumps to itself.
+fn idle_disk(sandbox: &Sandbox) -> bool {
+    if !["qemu-system-x86_64", "qemu-img"].into_iter().all(has) {
+        return false;
+    }
+    let mut disk = vec![0; 1 << 20];
+    disk[..2].copy_from_slice(&[0xeb, 0xfe]);
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    sandbox.write("disk.img", disk);
+    true
+}
+
+fn emulators(sandbox: &Sandbox) -> usize {
+    sandbox.processes().iter().filter(|(_, line)| line.contains("qemu-system")).count()
+}
+
+#[test]
+fn machines_are_kept_or_left_until_they_are_collected() {
+    let sandbox = Sandbox::new();
+    if !idle_disk(&sandbox) {
+        return;
+    }
+    let source = r#"local rimg = require "rimg"
+rimg.build("web", function()
+  rimg.fs.write(rimg.fs.tempdir() .. "/x", "x")
+  rimg.qemu { source_image = "disk.img", accelerator = "tcg", memory = "64M", cpus = 1, communicator = "none" }
+  rimg.fail "no"
+end)
+rimg.build("good", function()
+  rimg.qemu { source_image = "disk.img", accelerator = "tcg", memory = "64M", cpus = 1, communicator = "none" }
+end)
+"#;
+    sandbox.write("build.lua", source);
+    let run = sandbox.rimg(["run", "build.lua", "--on-error=keep", "--json"]).expect_code(1);
+    let kept: Vec<_> = run.events().into_iter().filter(|event| event["event"] == "machine_kept").collect();
+    assert_eq!((kept.len(), &kept[0]["build"], &kept[0]["machine"]), (1, &"web".into(), &"qemu".into()));
+    assert_eq!(emulators(&sandbox), 1);
+    // Of its build, only what the machine needs; of others, nothing.
+    let folders: Vec<_> = std::fs::read_dir(sandbox.join(".cache/run")).unwrap().flatten().collect();
+    assert_eq!(folders.len(), 1);
+    let inside: Vec<_> = std::fs::read_dir(folders[0].path()).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert!(inside.len() == 1 && inside[0].to_string_lossy().starts_with("qemu-"), "{inside:?}");
+
+    let run = sandbox.rimg(["gc"]).expect_code(0);
+    assert_eq!(emulators(&sandbox), 1, "{}", run.stdout);
+    let run = sandbox.rimg(["ps"]).expect_code(0);
+    assert!(run.stdout.contains("web"), "{}", run.stdout);
+    sandbox.rimg(["gc", "web"]).expect_code(0);
+    assert_eq!(emulators(&sandbox), 0);
+    sandbox.assert_clean();
+
+    let run = sandbox.rimg(["run", "build.lua", "--on-error=abort"]).expect_code(1);
+    assert!(run.stdout.contains("aborted: nothing is cleaned up"), "{}", run.stdout);
+    assert!(emulators(&sandbox) >= 1, "{}", run.stdout);
+    sandbox.rimg(["gc"]).expect_code(0);
+    assert_eq!(emulators(&sandbox), 0);
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_second_signal_ends_at_once_and_leaves_it_all_to_be_collected() {
+    let sandbox = Sandbox::new();
+    if !idle_disk(&sandbox) {
+        return;
+    }
+    let source = r#"local rimg = require "rimg"
+rimg.build("web", function()
+  rimg.qemu { source_image = "disk.img", accelerator = "tcg", memory = "64M", cpus = 1, communicator = "none" }
+  rimg.log.info "up"
+  rimg.sleep "10m"
+end)
+"#;
+    let mut live = sandbox.start(source, &["--no-cache"]);
+    live.wait_for("up", LONG);
+    // A QEMU that is stopped does not hear that it is to end.
+    let (id, _) = sandbox.processes().into_iter().find(|(_, line)| line.contains("qemu-system")).unwrap();
+    let id = rustix::process::Pid::from_raw(id).unwrap();
+    rustix::process::kill_process(id, rustix::process::Signal::STOP).unwrap();
+    live.interrupt();
+    live.wait_for("once more to stop at once", LONG);
+    live.interrupt();
+    live.end(LONG).expect_code(130);
+    assert_eq!(emulators(&sandbox), 1);
+    sandbox.rimg(["gc"]).expect_code(0);
+    assert_eq!(emulators(&sandbox), 0);
+    sandbox.assert_clean();
 }

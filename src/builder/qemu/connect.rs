@@ -11,7 +11,7 @@ use super::network;
 use crate::communicator::ssh::keys::{HostKeyPair, TemporaryKeyOptions, clear_authorized_keys, clear_seed};
 use crate::communicator::ssh::{self, SshOptions, Target, TemporaryKey, UseConfig};
 use crate::engine::placeholders::Placeholders;
-use crate::engine::{BuildCx, Communicator, Seconds};
+use crate::engine::{Access, BuildCx, Communicator, Seconds};
 use crate::error::{Error, Kind, Result};
 use crate::media::seed::Seed;
 use crate::ui::event::Unit;
@@ -269,6 +269,16 @@ impl Login {
     /// Returns the password that it logs in with.
     pub fn password(&self) -> Option<&str> {
         self.password.as_deref()
+    }
+
+    /// Tells how another rimg gets in on a port; none where the address has to be found out.
+    pub fn access(&self, port: u16) -> Result<Option<Access>> {
+        if self.sought {
+            return Ok(None);
+        }
+        let mut target = self.target.clone();
+        target.port = port;
+        target.access().map(Some)
     }
 
     fn use_key(&mut self, key: &TemporaryKey, comment: String) {

@@ -148,6 +148,14 @@ impl Emulator {
         self.words.said()
     }
 
+    /// Lets go of QEMU: it goes on when this process has ended, and nobody hears its words any more.
+    pub fn leave(self) {
+        self.process.leave();
+        if let Some(tpm) = self.tpm {
+            tpm.leave();
+        }
+    }
+
     /// Ends QEMU and waits for it.
     pub async fn end(&mut self) {
         self.process.end(Duration::from_secs(3)).await;

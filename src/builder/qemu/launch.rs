@@ -148,6 +148,7 @@ pub async fn machine(builder: &QemuBuilder, begun: Begun, cx: &BuildCx) -> Resul
         saving: Default::default(),
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
+        leave: CancellationToken::new(),
         finished: CancellationToken::new(),
     });
     let (started, hears) = oneshot::channel();

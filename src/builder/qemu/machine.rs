@@ -17,8 +17,8 @@ use crate::console::{BootOptions, boot_command};
 use crate::engine::machine::Shutdown;
 use crate::engine::placeholders::Placeholders;
 use crate::engine::{
-    Artifact, BuildCx, CaptureSpec, Checkpoints, Command, Communicator, Console, Health, KeyEvent, Machine, OutputSink,
-    ResourceId, ScreenText,
+    Access, Artifact, BuildCx, CaptureSpec, Checkpoints, Command, Communicator, Console, Health, KeyEvent, Machine,
+    OutputSink, ResourceId, ScreenText,
 };
 use crate::error::{Error, Kind, Result};
 
@@ -147,6 +147,25 @@ impl Machine for QemuMachine {
             Health::Dead(why) => return Err(Error::new(Kind::Machine, format!("the machine died: {why}"))),
         }
         capture::capture(&self.shared, spec, cx).await
+    }
+
+    async fn keep(&self, why: &str) -> Result<()> {
+        // A QEMU that was let go while its guest's memory is being stored would stand still.
+        let saved = tokio::time::timeout(SHUTDOWN_LIMIT, self.shared.saving.clone().lock_owned()).await;
+        let _no_saving = saved.map_err(|_| Error::new(Kind::Timeout, "a checkpoint of it is still being saved"))?;
+        self.cx.resources.keep(self.resource, why).await?;
+        self.cx.resources.forget_path(&self.shared.dir);
+        self.shared.leave.cancel();
+        self.shared.finished.cancelled().await;
+        Ok(())
+    }
+
+    fn access(&self) -> Result<Option<Access>> {
+        self.login.as_ref().map_or(Ok(None), |login| login.access(*self.shared.port.borrow()))
+    }
+
+    fn resource(&self) -> Option<ResourceId> {
+        Some(self.resource)
     }
 
     async fn destroy(&self) -> Result<()> {

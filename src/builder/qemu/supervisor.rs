@@ -101,6 +101,8 @@ pub struct Shared {
     /// What has to end before the machine's folder is removed.
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
+    /// Cancelled when the machine is to go on without us.
+    pub leave: CancellationToken,
     pub finished: CancellationToken,
 }
 
@@ -231,6 +233,8 @@ impl Shared {
 enum End {
     /// rimg wants it gone.
     Stopped,
+    /// rimg lets go of it.
+    Left,
     /// The guest went off as it was asked to.
     Off,
     /// It died; `exited` tells whether QEMU is gone too, `accelerator` whether that may be what it died of.
@@ -288,6 +292,10 @@ pub async fn run(shared: Arc<Shared>, mut choice: Choice, started: oneshot::Send
         let end = watch(&shared, &mut emulator, events).await;
         lock(&shared.process_id).take();
         match end {
+            End::Left => {
+                emulator.leave();
+                return;
+            }
             End::Stopped | End::Off => {
                 lock(&shared.qmp).take();
                 emulator.end().await;
@@ -349,6 +357,7 @@ async fn watch(shared: &Shared, emulator: &mut Emulator, mut events: broadcast::
         tokio::select! {
             biased;
             () = shared.stop.cancelled() => return End::Stopped,
+            () = shared.leave.cancelled() => return End::Left,
             event = events.recv(), if heard => match event {
                 Ok(event) if event.name == "SHUTDOWN" => {
                     guest_went_off = event.data.get("guest").and_then(Value::as_bool).unwrap_or(false);

@@ -41,6 +41,11 @@ impl Tpm {
         self.process.id()
     }
 
+    /// Lets go of it: it ends with QEMU.
+    pub fn leave(self) {
+        self.process.leave();
+    }
+
     /// Ends it and waits for it.
     pub async fn end(&mut self) {
         self.process.end(Duration::from_secs(2)).await;

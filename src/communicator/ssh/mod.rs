@@ -40,4 +40,4 @@ pub use options::{SshOptions, UseConfig};
 pub use proxy::{ProxyOptions, ProxyType};
 pub use target::{Credentials, Target};
 pub use tunnel::TunnelOptions;
-pub use wait::{connect, wait};
+pub use wait::{connect, open, wait};

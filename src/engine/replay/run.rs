@@ -11,6 +11,7 @@ use super::kept::{Files, Kept};
 use super::key::Hider;
 use super::record::{Failure, Outcome};
 use super::records::{Owner, Records};
+use super::seal::Purpose;
 use super::{seal, secret};
 use crate::engine::BuildCx;
 use crate::error::{Error, Kind, Result, io_error};
@@ -106,7 +107,7 @@ impl Replay {
         let plain = serde_json::to_value(&outcome).map(|value| texts(&value)).unwrap_or_default();
         let hidden = [text.as_bytes(), plain.as_bytes()].iter().any(|text| cx.ui.secrets().occurs_in(text));
         match hidden || decoded(&outcome).iter().any(|content| cx.ui.secrets().occurs_in(content)) {
-            true => seal::seal(&self.key, text.as_bytes()).map(Outcome::Sealed),
+            true => seal::seal(&self.key, Purpose::Record, text.as_bytes()).map(Outcome::Sealed),
             false => Ok(outcome),
         }
     }
@@ -114,7 +115,7 @@ impl Replay {
     /// Returns what was written down; none where it was sealed by another key.
     pub fn opened(&self, outcome: Outcome) -> Option<Outcome> {
         match outcome {
-            Outcome::Sealed(text) => serde_json::from_slice(&seal::open(&self.key, &text)?).ok(),
+            Outcome::Sealed(text) => serde_json::from_slice(&seal::open(&self.key, Purpose::Record, &text)?).ok(),
             open => Some(open),
         }
     }

@@ -11,3 +11,4 @@ pub mod s3;
 pub mod ssh_proxy;
 pub mod ssh_stub;
 pub mod sshd;
+pub mod terminal;
