@@ -12,7 +12,6 @@ pub struct Terminal {
     stdin: Option<ChildStdin>,
     said: Arc<Mutex<Vec<u8>>>,
     dir: PathBuf,
-    is_closed: bool,
 }
 
 fn quoted(word: &std::ffi::OsStr) -> String {
@@ -22,7 +21,7 @@ fn quoted(word: &std::ffi::OsStr) -> String {
 impl Terminal {
     /// Starts a command, which works in a folder of the test, in a terminal of 90 columns and 30 rows.
     pub fn start(command: &Command) -> Terminal {
-        Terminal::with(command, ":")
+        Terminal::with(command, "-")
     }
 
     /// Starts a command that a hangup means nothing to, as nohup does.
@@ -32,12 +31,8 @@ impl Terminal {
 
     fn with(command: &Command, hangup: &str) -> Terminal {
         let dir = command.get_current_dir().expect("a folder of the test").to_owned();
-        let _ = std::fs::remove_file(dir.join("code"));
         let words: Vec<String> = std::iter::once(command.get_program()).chain(command.get_args()).map(quoted).collect();
-        let line = format!(
-            "stty cols 90 rows 30; tty >tty; trap {hangup} HUP; {}; c=$?; echo $c >code.new; mv code.new code; exit $c",
-            words.join(" ")
-        );
+        let line = format!("stty cols 90 rows 30; tty >tty; trap {hangup} HUP; exec {}", words.join(" "));
         let mut script = Command::new("script");
         script.args(["-qefc", &line, "/dev/null"]).current_dir(&dir).stdin(Stdio::piped()).stdout(Stdio::piped());
         for (name, value) in command.get_envs() {
@@ -57,7 +52,7 @@ impl Terminal {
                 shared.lock().expect("no poison").extend_from_slice(&buffer[..count]);
             }
         });
-        Terminal { stdin: child.stdin.take(), script: child, said, dir, is_closed: false }
+        Terminal { stdin: child.stdin.take(), script: child, said, dir }
     }
 
     /// Types.
@@ -74,10 +69,9 @@ impl Terminal {
         assert!(Command::new("stty").args(args).status().expect("stty").success());
     }
 
-    /// Closes the terminal, as its window does.
-    pub fn close(&mut self) {
+    /// Closes the terminal, as its window does. The program is the session's first: it hears of it.
+    pub fn close(mut self) {
         self.script.kill().and_then(|()| self.script.wait()).expect("a terminal to close");
-        self.is_closed = true;
     }
 
     /// Returns what was shown so far.
@@ -86,10 +80,7 @@ impl Terminal {
     }
 
     fn has_ended(&mut self) -> bool {
-        match self.is_closed {
-            true => self.dir.join("code").exists(),
-            false => self.script.try_wait().expect("a child").is_some(),
-        }
+        self.script.try_wait().expect("a child").is_some()
     }
 
     /// Waits until `text` was shown, after what was shown up to where the last call found something.
@@ -118,8 +109,8 @@ impl Terminal {
             std::thread::park_timeout(Duration::from_millis(20));
         }
         std::thread::park_timeout(Duration::from_millis(50));
-        let code = std::fs::read_to_string(self.dir.join("code")).expect("an exit code");
-        (code.trim().parse().expect("a number"), self.said())
+        let code = self.script.wait().expect("a child").code();
+        (code.expect("an exit code"), self.said())
     }
 }
 
