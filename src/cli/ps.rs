@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::args::PsArgs;
 use super::dispatch::Exit;
 use super::out;
+use crate::engine::Access;
 use crate::engine::journal::Trace;
 use crate::engine::journal::runs::{self, Run};
 use crate::engine::journal::story::Thing;
@@ -36,6 +37,9 @@ struct Row {
     /// How to get in: host, port, user.
     #[serde(skip_serializing_if = "Option::is_none")]
     way: Option<serde_json::Value>,
+    /// Whether `rimg ssh` gets in.
+    #[serde(skip)]
+    has_shell: bool,
     /// Why it is kept, or could not be removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
@@ -67,21 +71,26 @@ fn rows(run: &Run) -> Vec<Row> {
         let is_small = matches!(thing.trace, Trace::Path(_)) && thing.kind != "machine";
         thing.kept.is_some() || !is_small
     };
-    let row = |thing: &Thing| Row {
-        run: run.id.clone(),
-        script: begin.script.clone(),
-        build: thing.build.clone(),
-        kind: thing.kind.clone(),
-        name: thing.name.clone(),
-        age: since(thing.at),
-        state: match (is_live, &thing.kept) {
-            (true, _) => State::Running,
-            (false, Some(_)) => State::Kept,
-            (false, None) => State::LeftOver,
-        },
-        processes: thing.processes.iter().map(|process| process.pid).collect(),
-        way: thing.way.clone(),
-        why: thing.kept.clone().or_else(|| thing.stays.clone()),
+    let row = |thing: &Thing| {
+        let (way, has_shell) = thing.way.as_ref().map(Access::shown).unzip();
+        let has_shell = has_shell.unwrap_or_default();
+        Row {
+            run: run.id.clone(),
+            script: begin.script.clone(),
+            build: thing.build.clone(),
+            kind: thing.kind.clone(),
+            name: thing.name.clone(),
+            age: since(thing.at),
+            state: match (is_live, &thing.kept) {
+                (true, _) => State::Running,
+                (false, Some(_)) => State::Kept,
+                (false, None) => State::LeftOver,
+            },
+            processes: thing.processes.iter().map(|process| process.pid).collect(),
+            way,
+            has_shell,
+            why: thing.kept.clone().or_else(|| thing.stays.clone()),
+        }
     };
     let mut rows: Vec<Row> = story.things.values().filter(|thing| is_shown(thing)).map(row).collect();
     let all_kept = !rows.is_empty() && rows.iter().all(|row| row.state == State::Kept);
@@ -96,6 +105,7 @@ fn rows(run: &Run) -> Vec<Row> {
             state: if is_live { State::Running } else { State::LeftOver },
             processes: begin.process.iter().filter(|_| is_live).map(|process| process.pid).collect(),
             way: None,
+            has_shell: false,
             why: None,
         };
         rows.insert(0, own);
@@ -135,10 +145,11 @@ fn way(row: &Row) -> String {
     let (Some(host), Some(port)) = (text("host").and_then(|host| host.as_str()), text("port")) else {
         return String::new();
     };
-    match text("user").and_then(|user| user.as_str()) {
+    let address = match text("user").and_then(|user| user.as_str()) {
         Some(user) => format!("{user}@{host}:{port}"),
         None => format!("{host}:{port}"),
-    }
+    };
+    if row.has_shell { format!("rimg ssh {} ({address})", row.build) } else { address }
 }
 
 fn since(at: i64) -> u64 {

@@ -5,9 +5,9 @@ use std::path::Path;
 use super::args::SshArgs;
 use crate::communicator::ssh::{self, Target};
 use crate::engine::access::Access;
-use crate::engine::journal::{Line, RUNS};
+use crate::engine::journal::runs;
 use crate::engine::quote;
-use crate::error::{Error, Kind, Result, io_error};
+use crate::error::{Error, Kind, Result};
 use crate::host::census::Identity;
 use crate::host::dirs;
 
@@ -48,44 +48,23 @@ pub fn ssh(args: SshArgs) -> Result<u8> {
 
 /// Returns the ways into the machines that are up, the last made last.
 fn ways(state_dir: &Path) -> Result<Vec<Way>> {
-    let runs = state_dir.join(RUNS);
-    let folders = match std::fs::read_dir(&runs) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        folders => folders.map_err(|e| io_error("read", &runs, e))?,
-    };
     let mut ways = Vec::new();
-    for folder in folders.flatten() {
-        let run = folder.file_name().to_string_lossy().into_owned();
-        // A run that has just ended has taken it away.
-        let Ok(journal) = std::fs::read(folder.path().join("journal")) else { continue };
-        ways.extend(of_run(&run, &Line::all(&journal), state_dir));
+    for run in runs::all(state_dir)? {
+        let Some(story) = run.story() else { continue };
+        for (id, thing) in story.things {
+            let is_up = thing.processes.is_empty() || thing.processes.iter().any(Identity::is_alive);
+            let access = thing.way.filter(|_| is_up).and_then(|way| Access::unsealed(&way, state_dir));
+            ways.extend(access.map(|access| Way {
+                run: run.id.clone(),
+                build: thing.build,
+                machine: thing.name,
+                id,
+                access,
+            }));
+        }
     }
     ways.sort_by_key(|way| way.id);
     Ok(ways)
-}
-
-fn of_run(run: &str, lines: &[Line], state_dir: &Path) -> Vec<Way> {
-    let mut ways = Vec::new();
-    for line in lines {
-        let Line::Enter { id, name, build, .. } = line else { continue };
-        let gone = |line: &Line| matches!(line, Line::Gone { id: gone } if gone == id);
-        if lines.iter().any(gone) {
-            continue;
-        }
-        let process = lines.iter().rev().find_map(|line| match line {
-            Line::Process { id: of, process } if of == id => Some(process),
-            _ => None,
-        });
-        let way = lines.iter().rev().find_map(|line| match line {
-            Line::Way { id: of, way } if of == id => Access::unsealed(way, state_dir),
-            _ => None,
-        });
-        if let Some(access) = way.filter(|_| process.is_none_or(Identity::is_alive)) {
-            let (run, build, machine) = (run.to_owned(), build.clone(), name.clone());
-            ways.push(Way { run, build, machine, id: *id, access });
-        }
-    }
-    ways
 }
 
 /// Finds the machine that is meant: by its build, with its run before it where there are several.

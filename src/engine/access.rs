@@ -31,6 +31,13 @@ impl Access {
         Ok(serde_json::json!({ "host": host, "port": port, "user": machine.user(), SEALED: sealed }))
     }
 
+    /// Returns a way without what is sealed, and whether there was anything.
+    pub fn shown(way: &Value) -> (Value, bool) {
+        let mut shown = way.clone();
+        let sealed = shown.as_object_mut().and_then(|fields| fields.remove(SEALED));
+        (shown, sealed.is_some())
+    }
+
     /// Reads what was sealed; none where this user cannot, or there is nothing to get in with.
     pub fn unsealed(way: &Value, state_dir: &Path) -> Option<Access> {
         let key = secret::local_key(state_dir).ok()?;

@@ -8,7 +8,9 @@ use crate::support::image::guest;
 use crate::support::rimg::{Run, Sandbox};
 use crate::support::terminal::Terminal;
 
-const LONG: Duration = Duration::from_secs(180);
+const LONG: Duration = Duration::from_secs(300);
+/// An emulated guest beside other work.
+const BOOT: Duration = Duration::from_secs(900);
 
 /// Runs a command with something on its standard input.
 fn fed(command: &mut Command, input: &[u8]) -> Run {
@@ -28,11 +30,11 @@ fn in_a_machine_that_a_build_works_on_and_that_is_kept() {
     let source = format!(
         "local rimg = require 'rimg'\nrimg.build('web', {{ on_error = function(vm) vm:run 'echo failed >>marker' end }}, function()\n\
          local vm = rimg.qemu {{ source_image = '{}', memory = '384M', cpus = 1, ssh_username = 'vagrant', ssh_password = \
-         'vagrant' }}\n vm:run 'echo begun >marker; echo waits; while [ ! -e go ]; do sleep 0.2; done; exit 4'\nend)\n",
+         'vagrant', ssh_timeout = '15m' }}\n vm:run 'echo begun >marker; echo waits; while [ ! -e go ]; do sleep 0.2; done; exit 4'\nend)\n",
         image.display()
     );
     let mut live = sandbox.start(&source, &["--on-error=keep"]);
-    live.wait_for("    waits", LONG);
+    live.wait_for("    waits", BOOT);
     let run = sandbox.rimg(["ssh", "web", "--", "cat marker; touch go"]).expect_code(0);
     assert_eq!(run.stdout, "begun\n");
     let run = live.end(LONG).expect_code(1);

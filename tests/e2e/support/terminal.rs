@@ -91,7 +91,7 @@ impl Terminal {
             let ended = self.has_ended();
             let shown = self.said();
             if let Some(at) = shown.find(text) {
-                *self.said.lock().expect("no poison") = shown[at + text.len()..].as_bytes().to_vec();
+                *self.said.lock().expect("no poison") = shown.as_bytes()[at + text.len()..].to_vec();
                 return;
             }
             assert!(!ended, "it ended without {text:?}:\n{shown}");
