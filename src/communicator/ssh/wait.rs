@@ -30,12 +30,16 @@ const TUNNEL_REFUSALS: u32 = 12;
 pub async fn connect(target: &Target, cx: &BuildCx) -> Result<Arc<dyn Communicator>> {
     tracing::debug!(build = %cx.build, address = %target.address(), "connecting over SSH");
     target.tunnels.listen().await?;
-    open(target).await
+    once(target, SILENCE.1).await
 }
 
-/// The same for a target that carries no tunnels.
+/// The same for a machine that is up and may be slow, and a target that carries no tunnels.
 pub async fn open(target: &Target) -> Result<Arc<dyn Communicator>> {
-    let connected = attempt(target, SILENCE.1, &Trace::default(), &mut Route::default()).await;
+    once(target, target.handshake_timeout).await
+}
+
+async fn once(target: &Target, patience: Duration) -> Result<Arc<dyn Communicator>> {
+    let connected = attempt(target, patience, &Trace::default(), &mut Route::default()).await;
     Ok(Arc::new(connected.map_err(|failed| failed.into_error(target, ""))?))
 }
 
