@@ -10,7 +10,8 @@ use super::machines::Machines;
 use super::on_error::OnError;
 use super::replay::lanes::Lane;
 use super::replay::run::Replay;
-use super::replay::{seal, secret};
+use super::replay::seal::{self, Purpose};
+use super::replay::secret;
 use super::resource::Resources;
 use super::scope::Scope;
 use crate::error::{Result, io_error};
@@ -127,14 +128,14 @@ impl BuildCx {
         }
     }
 
-    /// Seals a text that is to be kept, so that only this user on this host can read it.
+    /// Seals how a machine is logged in to, so that only this user on this host can read it.
     pub fn seal(&self, text: &str) -> Result<String> {
-        seal::seal(&secret::local_key(&self.settings.state_dir)?, text.as_bytes())
+        seal::seal(&secret::local_key(&self.settings.state_dir)?, Purpose::Access, text.as_bytes())
     }
 
     /// Returns what was sealed; none where it was with another key.
     pub fn unseal(&self, sealed: &str) -> Result<Option<String>> {
-        let opened = seal::open(&secret::local_key(&self.settings.state_dir)?, sealed);
+        let opened = seal::open(&secret::local_key(&self.settings.state_dir)?, Purpose::Access, sealed);
         Ok(opened.and_then(|text| String::from_utf8(text).ok()))
     }
 

@@ -252,6 +252,7 @@ impl Ui {
             | Event::BuildStarted { .. }
             | Event::BuildFinished { error: None, .. }
             | Event::BuildSkipped { .. }
+            | Event::MachineKept { .. }
             | Event::ProgressAdvanced { .. }
             | Event::ProgressFinished { .. } => {}
         }

@@ -74,7 +74,12 @@ impl Details {
             let private = PrivateKey::from_openssh(&key.private).context(Kind::Internal, unreadable)?;
             let certificate = key.certificate.as_deref().map(Certificate::from_openssh).transpose();
             let certificate = certificate.context(Kind::Internal, unreadable)?;
-            target.credentials.keys.push(Loaded { name: key.name, key: Arc::new(private), certificate });
+            target.credentials.keys.push(Loaded {
+                name: key.name,
+                text: key.private,
+                key: Arc::new(private),
+                certificate,
+            });
         }
         target.credentials.agent = self.agent;
         target.credentials.password = self.password;
