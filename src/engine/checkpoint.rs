@@ -35,7 +35,8 @@ pub trait Checkpoints: Send + Sync {
 pub struct Saving {
     /// How long the machine stood still.
     pub paused: Duration,
-    /// Writes what is left; to cancel it is to drop it. At most one is going on for a machine.
+    /// Writes what is left; to cancel it is to drop it. At most one is going on for a machine, which may be shut down, captured
+    /// and destroyed meanwhile.
     pub rest: BoxFuture<'static, Result<Saved>>,
 }
 

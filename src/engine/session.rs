@@ -233,9 +233,6 @@ impl Session {
         let operation = Operation::new("shutdown", command.unwrap_or_default(), request);
         let operation = operation.survives_death().limits_itself();
         let command = command.map(str::to_owned);
-        if let Some(history) = &self.history {
-            history.written().await;
-        }
         self.perform_after(operation, check, move |session| {
             let command = command.clone();
             async move {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rimg::engine::machine::Shutdown;
@@ -197,13 +198,17 @@ async fn a_system_goes_on_from_its_checkpoints() {
         .await;
     first.run("echo dirty >dirty; echo dirty >/mnt/more/dirty").await;
     let counted: u64 = first.run("cat /tmp/count").await.parse().expect("a number");
+    let serial_seen = first.machine.console().expect("a console").serial_seen();
+    let seen_then = serial_seen.load(Ordering::Acquire);
 
     let saving = bench.begin(first.machine.as_ref(), "one").await;
     measured(&format!("under load: paused {:?}", saving.paused));
     assert!(saving.paused < Duration::from_secs(5), "{:?}", saving.paused);
     // It runs on while the memory is being written, and nothing of that is in the checkpoint.
     first.run("echo after >after; echo after >/mnt/more/after; rm dirty").await;
+    serial_seen.store(seen_then + 1, Ordering::Release);
     let state = saving.rest.await.expect("a checkpoint").state;
+    assert_eq!(state["serial_seen"], seen_then, "what was said since is not in it");
     let one = Checkpoint { folder: bench.folder("one"), state };
     first.run("test ! -e dirty && test -e after && kill $(cat /tmp/dd)").await;
     // Whoever asks for a checkpoint and does not wait for it leaves the machine as it was.

@@ -136,6 +136,7 @@ impl Save {
             return Err(error);
         }
         // There is an instant: the machine depends on the folder from now on, whatever becomes of the rest.
+        let serial_seen = self.shared.serial_seen.load(Ordering::Acquire);
         let stream = self.finish_instant(&qmp, stream, background, &mut pause, &cancel).await?;
         // QEMU has no part in the rest, which has the lowest priority: the guest does not wait for it.
         let waited = delay.and_then(|delay| delay.so_far()).unwrap_or_default();
@@ -146,7 +147,7 @@ impl Save {
             memory = stored(stream) => memory?,
         };
         self.sync().await?;
-        let state = self.state(memory, layers).await?;
+        let state = self.state(memory, layers, serial_seen).await?;
         let state = serde_json::to_value(state).context(Kind::Internal, "cannot write a checkpoint's state")?;
         Ok(Saved { state, delayed: pause.length + waited })
     }
@@ -294,7 +295,7 @@ impl Save {
         Ok(())
     }
 
-    async fn state(&self, memory: Memory, layers: Layers) -> Result<State> {
+    async fn state(&self, memory: Memory, layers: Layers, serial_seen: u64) -> Result<State> {
         let shared = &self.shared;
         let mut references = Vec::new();
         for reference in &shared.references {
@@ -319,7 +320,7 @@ impl Save {
             vars: shared.flash.vars().is_some(),
             mac: shared.mac.clone(),
             values: shared.values.to_map(),
-            serial_seen: shared.serial_seen.load(Ordering::Acquire),
+            serial_seen,
             login: self.login.clone(),
         })
     }
