@@ -23,7 +23,7 @@ assert(vm:run("hostname").stdout == "named-by-seed\n", "the script's meta_data")
 assert(vm:run("sudo id -u").stdout == "0\n", "sudo")
 local first = vm:read(".ssh/authorized_keys")
 assert(first:find("rimg%-temporary"), first)
-local host_key = vm:read("/etc/ssh/ssh_host_ed25519_key.pub"):match("%S+ (%S+)")
+local host_key = vm:read("/etc/ssh/ssh_host_ed25519_key.pub", {{ sudo = true }}):match("%S+ (%S+)")
 assert(vm:run("sudo grep -rlF " .. host_key .. " /var/lib/cloud/instances").stdout ~= "", "the seed is stored")
 -- What a token is used for leaves it nowhere.
 vm:run("sleep 0.1; test -n \"$T\"", {{ env = {{ T = token }}, sudo = true }})
