@@ -36,11 +36,13 @@ local image = vm:finish {{ output_directory = "out", name = "image" }}
 image:boot(function(test)
   local second = test:read(".ssh/authorized_keys")
   assert(second:find("rimg%-temporary") and not second:find(first:match("%S+ (%S+)"), 1, true), "the first key stayed")
-  -- The search has the token in a file of its own, which it leaves out.
-  test:write("/run/wanted", token .. "\n" .. host_key .. "\n", {{ sudo = true, mode = "0600" }})
-  local found = test:run("sudo sh -c 'grep -rlF -f /run/wanted /etc /home /root /run /tmp /var --exclude=wanted --exclude-dir=proc; "
-    .. "journalctl --no-pager 2>/dev/null | grep -F -f /run/wanted; true'")
+  -- The test's own machine has a seed of its own, and the search has the token in a file: both are left out.
+  test:write("/run/wanted", token .. "\n", {{ sudo = true, mode = "0600" }})
+  local found = test:run("sudo sh -c 'grep -rlF -f /run/wanted /etc /home /root /run /tmp /var --exclude=wanted --exclude-dir=proc "
+    .. "--exclude-dir=instances; journalctl --no-pager 2>/dev/null | grep -F -f /run/wanted; true'")
   assert(found.stdout == "/etc/token\n", "left in the image: " .. found.stdout)
+  local seeds = test:run("sudo sh -c 'ls /var/lib/cloud/instances/*/user-data.txt | wc -l; ls -d /var/lib/cloud/instances/*/ | wc -l'")
+  assert(seeds.stdout == "1\n2\n", "the first machine's seed stayed: " .. seeds.stdout)
 end)
 "#,
         image.display()
