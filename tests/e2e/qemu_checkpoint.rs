@@ -210,7 +210,7 @@ async fn a_system_goes_on_from_its_checkpoints() {
     let state = saving.rest.await.expect("a checkpoint").state;
     assert_eq!(state["serial_seen"], seen_then, "what was said since is not in it");
     let one = Checkpoint { folder: bench.folder("one"), state };
-    first.run("test ! -e dirty && test -e after && kill $(cat /tmp/dd)").await;
+    first.run("test ! -e dirty && test -e after && { kill $(cat /tmp/dd) || echo it is through; }").await;
     // Whoever asks for a checkpoint and does not wait for it leaves the machine as it was.
     drop(bench.begin(first.machine.as_ref(), "dropped").await);
     first.run("echo 1 >/tmp/still-there; sudo hostname still-there").await;
