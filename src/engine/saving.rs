@@ -1,7 +1,7 @@
 //! Taking checkpoints of a machine, and when.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -14,8 +14,10 @@ use crate::error::{Error, Kind, Result};
 use crate::host::blocking;
 use crate::ui::units;
 
-/// How long the end of a build waits for a checkpoint that is being written.
-const LAST_WRITING: std::time::Duration = std::time::Duration::from_secs(3);
+/// How long the end of a build waits for a checkpoint that is being written, which a busy host may put off; and how long
+/// when it is cancelled.
+const LAST_WRITING: Duration = Duration::from_secs(45);
+const CANCELLED_WRITING: Duration = Duration::from_secs(3);
 
 impl Session {
     /// `vm:checkpoint`: keeps the machine as it is now, so that a later run goes on from here at most.
@@ -135,10 +137,18 @@ impl Session {
                 give_up(&history, &error, &cx);
             }
         });
-        let abort = task.abort_handle();
+        let (abort, scope) = (task.abort_handle(), self.cx.scope.clone());
         self.cx.resources.enter_memory("checkpoint", step.record.id.clone(), move || async move {
             // A build that fails soon after it goes on from it the next time.
-            let _ = tokio::time::timeout(LAST_WRITING, written.cancelled()).await;
+            let cancelled = async {
+                scope.cancelled().await;
+                tokio::time::sleep(CANCELLED_WRITING).await;
+            };
+            tokio::select! {
+                () = written.cancelled() => {}
+                () = tokio::time::sleep(LAST_WRITING) => {}
+                () = cancelled => {}
+            }
             abort.abort();
             written.cancelled().await;
             Ok(())

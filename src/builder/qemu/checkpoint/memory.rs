@@ -17,8 +17,8 @@ const WINDOW: u32 = 26;
 const CHUNK: usize = 1 << 20;
 /// How many MiB wait to be compressed, at most.
 pub const AHEAD: u16 = 1024;
-/// The lowest priority there is (setpriority(2)).
-const LOWEST: i32 = 19;
+/// A low priority (setpriority(2)): a tenth of what others have of a processor, so that it comes to an end on a busy host, too.
+const LOW: i32 = 10;
 /// How much is decompressed at once, and how many times as much ahead of the machine.
 const PIECE: usize = 128 << 10;
 const PIECES_AHEAD: usize = 64;
@@ -79,7 +79,7 @@ pub fn store(from: impl Read, to: &Path, cancel: &Cancel) -> Result<Memory> {
         let (passes, chunks) = mpsc::sync_channel(AHEAD.into());
         let compresses = scope.spawn(move || {
             // A thread of its own: what is lowered stays so. Where it is refused, the guest has to share.
-            let _ = rustix::process::setpriority_process(None, LOWEST);
+            let _ = rustix::process::setpriority_process(None, LOW);
             // What is of no use goes at once: the guest may need the room.
             compress(&chunks, to, cancel).inspect_err(|_| atomic::remove(to))
         });

@@ -138,7 +138,7 @@ impl Save {
         // There is an instant: the machine depends on the folder from now on, whatever becomes of the rest.
         let serial_seen = self.shared.serial_seen.load(Ordering::Acquire);
         let stream = self.finish_instant(&qmp, stream, background, &mut pause, &cancel).await?;
-        // QEMU has no part in the rest, which has the lowest priority: the guest does not wait for it.
+        // QEMU has no part in the rest, which has a low priority: the guest hardly waits for it.
         let waited = delay.and_then(|delay| delay.so_far()).unwrap_or_default();
         drop(turn);
         let memory = tokio::select! {
