@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use super::doctor::{Ability, Check, Report, Status};
 use crate::builder::qemu;
-use crate::host::{dirs, process};
+use crate::host::{dirs, disk, process};
 use crate::ui::units;
 
 /// A program that does not tell its version by then has none worth waiting for.
@@ -270,7 +270,7 @@ fn folder(name: &str, path: crate::error::Result<PathBuf>, needed_for: &'static 
         let hint = "set RIMG_CACHE_DIR and RIMG_STATE_DIR to folders of this user's";
         return check(Status::Missing, format!("{} is not writable", path.display()), Some(hint.to_owned()));
     }
-    let free = rustix::fs::statvfs(existing).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize)).unwrap_or(0);
+    let free = disk::free(existing).unwrap_or(0);
     let little = free < 5 << 30;
     let hint = little.then(|| "images need room: set RIMG_CACHE_DIR to a folder on a larger disk".to_owned());
     let status = if little { Status::Warning } else { Status::Ok };

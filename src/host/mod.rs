@@ -6,6 +6,7 @@ pub mod census;
 pub mod copy;
 pub mod digest;
 pub mod dirs;
+pub mod disk;
 pub mod downloads;
 pub mod glob;
 pub mod lock;

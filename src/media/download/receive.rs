@@ -14,6 +14,7 @@ use super::remote::{Refusal, Remote};
 use super::wanted::Failure;
 use crate::engine::BuildCx;
 use crate::error::{Error, Kind};
+use crate::host::disk;
 use crate::media::cache::{Note, Validator};
 use crate::media::http;
 use crate::ui::event::Unit;
@@ -266,8 +267,7 @@ impl<'a> Transfer<'a> {
 
     /// Fails before a disk is filled in vain.
     fn check_room(&self) -> Result<(), Stop> {
-        let (Some(total), Ok(room)) = (self.total, rustix::fs::statvfs(&self.folder)) else { return Ok(()) };
-        let free = room.f_bavail.saturating_mul(room.f_frsize);
+        let (Some(total), Some(free)) = (self.total, disk::free(&self.folder)) else { return Ok(()) };
         let rest = total.saturating_sub(self.done);
         if rest <= free {
             return Ok(());

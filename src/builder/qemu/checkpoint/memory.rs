@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::mpsc;
 
 use crate::error::{Error, Kind, Result, io_error};
-use crate::host::atomic;
 use crate::host::blocking::Cancel;
+use crate::host::{atomic, disk};
 
 use super::state::Memory;
 
@@ -120,9 +120,8 @@ fn compress(chunks: &mpsc::Receiver<Vec<u8>>, to: &Path, cancel: &Cancel) -> Res
 
 /// Refuses to fill the disk.
 fn leave_room(to: &Path) -> Result<()> {
-    let Ok(disk) = rustix::fs::statvfs(to) else { return Ok(()) };
-    match disk.f_bavail.saturating_mul(disk.f_frsize) {
-        free if free < RESERVE => Err(Error::new(
+    match disk::free(to) {
+        Some(free) if free < RESERVE => Err(Error::new(
             Kind::Io,
             format!("cannot write {}: {free} bytes are free there, and the guest may need them", to.display()),
         )),
