@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -27,8 +27,12 @@ pub(super) const LOCK: &str = "lock";
 const REMOVAL: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Locks of folders that a machine of this process may depend on, though nobody answers for them any more.
-static ABANDONED: Mutex<Vec<Lock>> = Mutex::new(Vec::new());
+/// Folders that a machine of this process may depend on, though nobody answers for them any more, with their locks.
+static ABANDONED: Mutex<Vec<(PathBuf, Lock)>> = Mutex::new(Vec::new());
+
+fn abandoned() -> MutexGuard<'static, Vec<(PathBuf, Lock)>> {
+    ABANDONED.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What is known of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -78,7 +82,8 @@ pub struct Store {
     folder: PathBuf,
 }
 
-/// A checkpoint in the making. Dropped, its folder stays locked until this process ends: a machine may depend on it.
+/// A checkpoint in the making. Dropped, its folder stays locked, as a machine may depend on it, until
+/// [`Store::clear_abandoned`] or the end of this process.
 #[derive(Debug)]
 pub struct Begun {
     id: String,
@@ -119,7 +124,7 @@ impl Begun {
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        ABANDONED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(self.lock.take());
+        abandoned().extend(self.lock.take().map(|lock| (self.folder.clone(), lock)));
     }
 }
 
@@ -197,6 +202,15 @@ impl Store {
         atomic::write(&begun.folder.join(META), &text)?;
         locks.extend(begun.lock.take());
         Ok(held(&begun.folder, meta, locks))
+    }
+
+    /// Removes what was begun here and not completed. For the end of a run: a machine that goes on has its files open.
+    pub fn clear_abandoned(&self) {
+        let ours = abandoned().extract_if(.., |(folder, _)| folder.starts_with(&self.folder)).collect::<Vec<_>>();
+        for (folder, lock) in ours {
+            drop(lock);
+            remove_if_free(&folder);
+        }
     }
 
     /// Holds a checkpoint and all that it depends on, for use. None if it is not there, incomplete, of another builder, or
@@ -432,7 +446,7 @@ mod tests {
 
     #[test]
     fn what_nobody_holds_can_go() {
-        let (_dir, store) = store();
+        let (dir, store) = store();
         drop(make(&store, "a", None));
         let a = store.place("a").unwrap();
         assert!(remove_if_free(&a) && !a.exists() && remove_if_free(&a));
@@ -447,7 +461,12 @@ mod tests {
         assert!(!remove_if_free(&a), "a machine may depend on it");
         drop(begun);
         drop(store.begin("c").unwrap());
-        assert!(!remove_if_free(&store.place("c").unwrap()), "nobody said that it may go");
+        let c = store.place("c").unwrap();
+        assert!(!remove_if_free(&c), "nobody said that it may go");
+        Store::new(dir.path().join("another")).clear_abandoned();
+        assert!(c.exists());
+        store.clear_abandoned();
+        assert!(!c.exists());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 
+use super::checkpoints::Store;
 use super::plan::{Plan, Rules, plan};
 use super::usage::{Depth, FOLDER, Stock, Thing, inside, since};
 use crate::error::{Result, io_error};
@@ -42,8 +43,8 @@ pub struct Removal {
 }
 
 /// Removes the least recently used of what is too much; `bound` is the size that all of the cache may have, none the usual
-/// one: a fifth of the file system, at most 50 GiB. For the end of each run: it looks at names and times alone while there
-/// is nothing to do.
+/// one: a fifth of the file system, at most 50 GiB. For the end of each run, whose unfinished checkpoints go too: it looks at
+/// names and times alone while there is nothing to do.
 pub async fn collect(cache_dir: &Path, bound: Option<u64>) -> Result<Freed> {
     let cache_dir = cache_dir.to_owned();
     blocking::run(move |_| collect_now(&cache_dir, bound)).await
@@ -58,6 +59,7 @@ pub fn bound(cache_dir: &Path, asked: Option<u64>) -> u64 {
 
 fn collect_now(cache_dir: &Path, asked: Option<u64>) -> Result<Freed> {
     let folder = cache_dir.join(FOLDER);
+    Store::new(folder.join("checkpoints")).clear_abandoned();
     let most = bound(cache_dir, asked);
     let swept = folder.join("swept");
     let is_swept = || std::fs::metadata(&swept).is_ok_and(|meta| since(meta.modified().ok()) < DAY);
