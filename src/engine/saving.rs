@@ -15,7 +15,7 @@ use crate::host::blocking;
 use crate::ui::units;
 
 /// How long the end of a build waits for a checkpoint that is being written, which a busy host may put off; and how long
-/// when it is cancelled.
+/// when the run is cancelled.
 const LAST_WRITING: Duration = Duration::from_secs(45);
 const CANCELLED_WRITING: Duration = Duration::from_secs(3);
 
@@ -137,11 +137,11 @@ impl Session {
                 give_up(&history, &error, &cx);
             }
         });
-        let (abort, scope) = (task.abort_handle(), self.cx.scope.clone());
+        let (abort, run) = (task.abort_handle(), self.cx.scope.outermost().clone());
         self.cx.resources.enter_memory("checkpoint", step.record.id.clone(), move || async move {
-            // A build that fails soon after it goes on from it the next time.
+            // A build that fails soon after it goes on from it the next time, also where its failure cancels others.
             let cancelled = async {
-                scope.cancelled().await;
+                run.cancelled().await;
                 tokio::time::sleep(CANCELLED_WRITING).await;
             };
             tokio::select! {

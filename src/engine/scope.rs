@@ -26,6 +26,11 @@ impl Scope {
         Scope { token: self.token.child_token(), reason: Arc::default(), parent: Some(Arc::new(self.clone())) }
     }
 
+    /// Returns the scope that this one is in at last: the run's.
+    pub fn outermost(&self) -> &Scope {
+        self.parent.as_ref().map_or(self, |parent| parent.outermost())
+    }
+
     /// Cancels everything in this scope; the first reason given stays.
     pub fn cancel(&self, reason: Error) {
         let mut slot = match self.reason.lock() {
