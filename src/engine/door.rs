@@ -82,7 +82,7 @@ impl Session {
     {
         loop {
             match self.act(cx, operation, options, action).await {
-                Err(error) if self.tries_again(&error, None, cx).await? => {}
+                Err(error) if self.tries_again(operation, &error, None, cx).await? => {}
                 result => return result,
             }
         }
@@ -176,7 +176,7 @@ impl Session {
             let Err(error) = &result else { break (doing, result, started.elapsed().as_secs_f64()) };
             // With other operations going on, nobody could say what the machine is to return to.
             let history = history.is_alone().then_some(history);
-            match self.tries_again(error, history, cx).await {
+            match self.tries_again(operation, error, history, cx).await {
                 Ok(true) => doing.taken_back(),
                 Ok(false) => break (doing, result, started.elapsed().as_secs_f64()),
                 Err(error) => return (Err(error), false),
@@ -199,12 +199,19 @@ impl Session {
         (result, false)
     }
 
-    pub(super) fn describe(&self, operation: &Operation, error: Error) -> Error {
-        let titled = match operation.title.as_str() {
+    /// Names the machine and the operation.
+    pub(super) fn title_of(&self, operation: &Operation) -> String {
+        match operation.title.as_str() {
             "" => format!("{}: {}", self.name(), operation.kind),
             title => format!("{}: {} `{title}`", self.name(), operation.kind),
-        };
-        error.within(titled).field("machine", self.name().to_owned()).field("operation", operation.kind)
+        }
+    }
+
+    pub(super) fn describe(&self, operation: &Operation, error: Error) -> Error {
+        error
+            .within(self.title_of(operation))
+            .field("machine", self.name().to_owned())
+            .field("operation", operation.kind)
     }
 }
 

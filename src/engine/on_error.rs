@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::cx::BuildCx;
+use super::operation::Operation;
 use super::replay::history::History;
 use super::session::Session;
 use crate::error::{Error, Kind, Result};
@@ -51,6 +52,7 @@ impl Session {
     /// False: the error stands.
     pub(super) async fn tries_again(
         self: &Arc<Self>,
+        operation: &Operation,
         error: &Error,
         history: Option<&Arc<History>>,
         cx: &BuildCx,
@@ -70,7 +72,7 @@ impl Session {
              [c] go on with the error, and clean up (Enter does the same)\n  \
              [a] abort: end rimg now, and leave everything as it is\n> "
         );
-        let mut text = format!("\n{}: {error}\n{question}", self.name());
+        let mut text = format!("\n{}: {error}\n{question}", self.title_of(operation));
         loop {
             let answer = prompt::ask(&cx.ui, cx.ui.secrets().mask(&text));
             let answer = cx.scope.run(answer).await?;

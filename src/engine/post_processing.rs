@@ -65,7 +65,20 @@ pub async fn post_process(
     {
         cx.ui.emit(artifact.event());
     }
-    result.map_err(|error| error.within(format_args!("{} of {title}", step.kind)))
+    result.map_err(|error| goes_on(error, &step, cx).within(format_args!("{} of {title}", step.kind)))
+}
+
+/// Says what is left when a step fails, and how to go on from there.
+fn goes_on(error: Error, step: &Step<'_>, cx: &BuildCx) -> Error {
+    let is_a_mistake = matches!(error.kind(), Kind::Script | Kind::Cancelled | Kind::Exists);
+    match step.of.image_path().filter(|path| !is_a_mistake && cx.settings.is_live() && path.exists()) {
+        Some(path) if cx.replay.is_some() => error.hint(format!(
+            "{} is as it was: run the script again, and what was done is not done again",
+            path.display()
+        )),
+        Some(path) => error.hint(format!("{} is as it was", path.display())),
+        None => error,
+    }
 }
 
 async fn pass(
