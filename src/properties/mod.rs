@@ -16,6 +16,7 @@ mod fat_reader;
 mod http;
 mod iso;
 mod iso_reader;
+mod journal;
 mod options;
 mod placeholders;
 mod qmp;
@@ -41,6 +42,7 @@ pub const ALL: &[Property] = &[
     ("fat", fat::holds),
     ("http", http::holds),
     ("iso", iso::holds),
+    ("journal", journal::holds),
     ("options", options::holds),
     ("placeholders", placeholders::holds),
     ("qmp", qmp::holds),

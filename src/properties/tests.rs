@@ -35,8 +35,8 @@ macro_rules! properties {
 }
 
 properties! {
-    answers archive boot_command checksum content_range fat http iso options placeholders qmp records scp screen ssh_files
-    terminal
+    answers archive boot_command checksum content_range fat http iso journal options placeholders qmp records scp screen
+    ssh_files terminal
 }
 
 #[test]
