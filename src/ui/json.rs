@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::event::{Counter, Event, Stamped};
 use super::handle::Renderer;
+use super::text;
 
 /// A piece of work whose counter is told now and then.
 struct Work {
@@ -28,9 +29,10 @@ impl<W: Write + Send> Json<W> {
 
     fn write(&mut self, stamped: &Stamped) {
         // An event holds text and numbers only, so this cannot fail but for the reader going away.
-        if let Ok(mut line) = serde_json::to_vec(stamped) {
-            line.push(b'\n');
-            let _ = self.out.write_all(&line).and_then(|()| self.out.flush());
+        if let Ok(line) = serde_json::to_string(stamped) {
+            let mut line = text::escape_json(&line).into_owned();
+            line.push('\n');
+            let _ = self.out.write_all(line.as_bytes()).and_then(|()| self.out.flush());
         }
     }
 }

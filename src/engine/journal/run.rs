@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -125,8 +126,12 @@ impl Journal {
         File::create_new(&at).map_err(|e| io_error("create", &at, e))?;
         let held = Lock::exclusive(&at).ok_or_else(|| io_error("lock", &at, std::io::ErrorKind::WouldBlock.into()))?;
         let at = unborn.join(JOURNAL);
-        let mut file =
-            File::options().create_new(true).append(true).open(&at).map_err(|e| io_error("create", &at, e))?;
+        let mut file = File::options()
+            .create_new(true)
+            .append(true)
+            .mode(0o600)
+            .open(&at)
+            .map_err(|e| io_error("create", &at, e))?;
         let write = file.write_all(&Line::Begin(self.begin.clone()).to_bytes()).and_then(|()| file.sync_all());
         write.map_err(|e| io_error("write", &at, e))?;
         let folder = self.runs.join(&self.begin.run);
