@@ -343,6 +343,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_does_not_greet_is_no_qemu() {
+        let (ours, mut theirs) = tokio::io::duplex(4096);
+        let server = tokio::spawn(async move {
+            theirs.write_all(b"SSH-2.0-other\r\n\xff\n{\"return\": {}, \"id\": 1}\n{\"QMP\"").await.unwrap();
+        });
+        let error = Qmp::open(ours).await.err().unwrap();
+        assert!(error.message().contains("QEMU closed its control connection"), "{error}");
+        server.await.unwrap();
+        // Nothing at all, and a line without an end.
+        let (ours, theirs) = tokio::io::duplex(4096);
+        assert!(tokio::time::timeout(Duration::from_millis(50), Qmp::open(ours)).await.is_err());
+        drop(theirs);
+        let (ours, mut theirs) = tokio::io::duplex(4096);
+        let server = tokio::spawn(async move { while theirs.write_all(&[b'x'; 4096]).await.is_ok() {} });
+        let error = Qmp::open(ours).await.err().unwrap();
+        assert!(error.message().contains("QEMU closed its control connection"), "{error}");
+        server.await.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_connection_that_ends_in_mid_answer_or_never_ends_a_line_is_gone() {
         let (qmp, server) = peer(|mut server| async move {
             read_line(&mut server).await.unwrap().unwrap();
