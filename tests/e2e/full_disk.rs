@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 
 use crate::interrupt::noise;
+use crate::kill;
 use crate::qemu::off_in_a_while;
 use crate::support::library::{has, skip};
 use crate::support::rimg::{Run, Sandbox};
@@ -183,4 +184,23 @@ fn of_a_machine_that_is_made_runs_and_is_captured() {
     assert_eq!(run.code, Some(1), "{run:?}");
     assert_eq!(left(&run), "[]");
     expect_full(&run, "small");
+}
+
+#[test]
+fn a_checkpoint_that_finds_no_room_is_given_up_and_the_build_goes_on() {
+    if !["qemu-system-x86_64", "qemu-img", "as", "ld"].into_iter().all(has) {
+        return;
+    }
+    let Some(small) = Small::new() else { return };
+    small.disk(&kill::guest(), 512);
+    let source = "local vm = rimg.qemu { source_image = 'disk.img', accelerator = 'tcg', memory = '64M', cpus = 1, \
+                  communicator = 'none', disable_shutdown = true, boot_command = { { expect = '>' } } }\n\
+                  vm:checkpoint 'here'\nvm:type '!'\nvm:finish { output_directory = 'out' }\n\
+                  rimg.log.info('unfinished: ' .. #rimg.fs.glob 'small/cache/replay/checkpoints/*/memory*')";
+    let run = small.run("48m", false, source, &[], &[("RIMG_CACHE_DIR", "small/cache")]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.stdout.contains("no checkpoints of this machine any more: cannot write "), "{run:?}");
+    assert!(run.stdout.contains("the guest may need them"), "{run:?}");
+    assert!(small.sandbox.join("out/disk.qcow2").exists() || small.sandbox.join("out").exists());
+    assert!(!left(&run).contains("checkpoints/"), "a checkpoint that is none: {run:?}");
 }

@@ -1,7 +1,8 @@
 //! The kill test: a build with a real QEMU is killed all over its life, and nothing may be left after `rimg gc`; it is asked
 //! to end all over its life, and nothing may be left at all.
 //!
-//! `KILL_POINTS` says how many points are tried (default 20 and 8), `KILL_SEED` repeats a run of this test.
+//! `KILL_POINTS` says how many points are tried (default 20 and 8), `KILL_SEED` repeats a run of this test, `KILL_PHASE`
+//! names the phases to try: those with that text in their names.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -47,6 +48,16 @@ rimg.build("killed", function()
 end)
 "#;
 
+/// Returns the boot sector `tests/kill/guest.S`.
+pub fn guest() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kill/guest.S").display().to_string();
+    tool(folder.path(), "as", &["--32", "-o", "guest.o", &source]);
+    let link = ["-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary", "-o", "guest", "guest.o"];
+    tool(folder.path(), "ld", &link);
+    std::fs::read(folder.path().join("guest")).unwrap()
+}
+
 /// What all points share.
 struct World {
     image: Vec<u8>,
@@ -63,16 +74,11 @@ impl World {
             skip("sshd is not installed");
             return None;
         };
-        let folder = tempfile::tempdir().unwrap();
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kill/guest.S").display().to_string();
-        tool(folder.path(), "as", &["--32", "-o", "guest.o", &source]);
-        let link = ["-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary", "-o", "guest", "guest.o"];
-        tool(folder.path(), "ld", &link);
-        let mut image = std::fs::read(folder.path().join("guest")).unwrap();
+        let mut image = guest();
         let mut random = Random(1);
         image.extend(std::iter::repeat_with(|| random.next().to_le_bytes()).take(400_000).flatten());
         image.resize(8 << 20, 0);
-        let user = String::from_utf8(tool(folder.path(), "id", &["-un"])).unwrap();
+        let user = String::from_utf8(tool(Path::new("/"), "id", &["-un"])).unwrap();
         let remote = sshd.file("remote");
         std::fs::create_dir(&remote).unwrap();
         let script = SCRIPT
@@ -176,10 +182,13 @@ fn points(
     let mut random = Random(seed);
     // Where a sample begins differs from seed to seed.
     let first = random.next();
-    let stride = (phases.len() as u64 / count.max(1)).max(1);
+    let wanted = std::env::var("KILL_PHASE").unwrap_or_default();
+    let numbers: Vec<usize> = (0..phases.len()).filter(|number| phases[*number].0.contains(&wanted)).collect();
+    assert!(!numbers.is_empty(), "no phase is called {wanted}");
+    let stride = (numbers.len() as u64 / count.max(1)).max(1);
     let (mut tried, mut wrong): (BTreeMap<usize, u64>, Vec<String>) = Default::default();
     for point in 0..count {
-        let number = ((first + point * stride) % phases.len() as u64) as usize;
+        let number = numbers[((first + point * stride) % numbers.len() as u64) as usize];
         let (name, length) = &phases[number];
         let delay = length.mul_f64(random.fraction() * 1.2);
         let old = random.next().is_multiple_of(2);

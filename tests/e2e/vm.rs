@@ -13,9 +13,9 @@ fn guests_that_die_or_refuse_say_why_at_once() {
     let sandbox = Sandbox::new();
     let source = format!(
         r#"local rimg = require "rimg"
-local function guest(password)
+local function guest(password, memory)
   return rimg.qemu {{
-    source_image = "{}", memory = "384M", cpus = 1, ssh_username = "vagrant", ssh_password = password,
+    source_image = "{}", memory = memory or "384M", cpus = 1, ssh_username = "vagrant", ssh_password = password,
     ssh_handshake_attempts = 2,
   }}
 end
@@ -28,7 +28,8 @@ rimg.build("panicked", function()
   local vm = guest "vagrant"
   vm:run "echo going; sleep 1; echo c | sudo tee /proc/sysrq-trigger; sleep 300"
 end)
-rimg.build("refused", function() guest "wrong-one" end)
+-- Another machine: one that has booted before is logged in to when something is to be done.
+rimg.build("refused", function() guest("wrong-one", "385M") end)
 "#,
         image.display()
     );
