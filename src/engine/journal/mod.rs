@@ -13,6 +13,7 @@ mod stores;
 pub mod story;
 #[cfg(test)]
 mod tests;
+mod unborn;
 mod unfinished;
 mod writer;
 

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::entry::{Begin, Line, Trace, VERSION};
+use super::unborn;
 use super::writer::Writer;
 use crate::error::{Result, io_error};
 use crate::host::census::{self, Identity};
@@ -21,8 +22,6 @@ pub const RUNS: &str = "runs";
 /// The files of a run.
 pub const JOURNAL: &str = "journal";
 pub const LOCK: &str = "lock";
-/// What the name of a run's folder begins with until it is locked and its first line is on disk.
-pub const UNBORN: &str = ".new-";
 
 struct Open {
     folder: PathBuf,
@@ -120,7 +119,7 @@ impl Journal {
 
     fn make(&self) -> Result<Open> {
         dirs::private(&self.runs)?;
-        let unborn = self.runs.join(format!("{UNBORN}{}", self.begin.run));
+        let unborn = self.runs.join(unborn::name(&self.begin.run, self.begin.process));
         dirs::private(&unborn)?;
         let at = unborn.join(LOCK);
         File::create_new(&at).map_err(|e| io_error("create", &at, e))?;
@@ -250,10 +249,12 @@ impl owner::Owner for Journal {
     }
 
     fn before_file(&self, folder: &Path) -> Result<()> {
+        let open = self.open()?;
+        // The first line names them.
         if self.begin.stores.iter().any(|store| folder.starts_with(store)) || lock(&self.folders).contains(folder) {
             return Ok(());
         }
-        self.open()?.writer.append_synced(&Line::Folder(folder.to_owned()))?;
+        open.writer.append_synced(&Line::Folder(folder.to_owned()))?;
         lock(&self.folders).insert(folder.to_owned());
         Ok(())
     }

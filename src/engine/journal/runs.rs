@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::entry::{Line, VERSION};
-use super::run::{JOURNAL, LOCK, RUNS, UNBORN};
+use super::run::{JOURNAL, LOCK, RUNS};
 use super::story::Story;
+use super::unborn;
 use crate::error::{Result, io_error};
 use crate::host::atomic;
 use crate::host::census;
@@ -16,8 +17,6 @@ use crate::host::lock::Lock;
 const LOOKS: u32 = 60;
 const LOOKS_AT_PROCESS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(5);
-/// A run's folder is made in an instant.
-const BIRTH: Duration = Duration::from_secs(60);
 
 /// A run with a journal.
 #[derive(Debug)]
@@ -39,11 +38,11 @@ pub fn all(state_dir: &Path) -> Result<Vec<Run>> {
         let entry = entry.map_err(|e| io_error("read folder", &folder, e))?;
         let id = entry.file_name().to_string_lossy().into_owned();
         let folder = entry.path();
-        match id.starts_with(UNBORN) {
-            true => remove_unborn(&folder),
+        match unborn::is(&id) {
+            true => unborn::remove(&folder),
             // It was about to go, with nothing left that it could name.
             false if !folder.join(JOURNAL).exists() => {
-                remove_unborn(&folder);
+                unborn::remove(&folder);
                 let _ = std::fs::remove_dir(&folder);
             }
             false => runs.push(Run { id, folder }),
@@ -51,16 +50,6 @@ pub fn all(state_dir: &Path) -> Result<Vec<Run>> {
     }
     runs.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(runs)
-}
-
-/// A run that was killed before its journal had a first line has made nothing.
-fn remove_unborn(folder: &Path) {
-    let age = std::fs::metadata(folder).and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
-    let lock = folder.join(LOCK);
-    let held = Lock::exclusive(&lock);
-    if held.is_some() || (!lock.exists() && age.is_some_and(|age| age > BIRTH)) {
-        atomic::remove(folder);
-    }
 }
 
 /// Returns the ids of the dead runs that left something which nobody kept on purpose. Looks at journals alone, so that it costs

@@ -94,6 +94,18 @@ async fn a_run_that_leaves_nothing_leaves_no_journal() {
 }
 
 #[tokio::test]
+async fn a_first_unfinished_file_in_the_runs_own_folders_is_found() {
+    let world = World::new();
+    let (journal, resources) = world.run();
+    journal.before_file(&world.path("state")).unwrap();
+    let half = world.path(&format!("state/.replay.key.rimg-{}-01234567", journal.run()));
+    file(&half);
+    drop((journal, resources));
+    assert_eq!(fates(&world.gc(&[], false).await.unwrap()), [(Fate::Removed, "unfinished file")]);
+    assert!(!half.exists());
+}
+
+#[tokio::test]
 async fn what_a_dead_run_left_is_removed_and_what_is_out_of_reach_stays() {
     let world = World::new();
     let (journal, resources) = world.run();
