@@ -113,7 +113,8 @@ fn outputs_are_named_and_nothing_half_written_stays() {
         assert!(matches!(run.code, Some(1 | 2)), "{call}: {run:?}");
         assert_eq!(left(&run), "[]", "{call}");
         expect_full(&run, "small");
-        run.expect_errors(&["--> build.lua:2", "small"]);
+        let goes_on = call.starts_with("rimg.artifact").then_some("disk.img is as it was: run the script again");
+        run.expect_errors(&["--> build.lua:2", "small", goes_on.unwrap_or_default()]);
     }
     for call in [
         "rimg.artifact('disk.img'):checksum { 'sha256', output = 'small/sums' }",
@@ -201,6 +202,6 @@ fn a_checkpoint_that_finds_no_room_is_given_up_and_the_build_goes_on() {
     assert_eq!(run.code, Some(0), "{run:?}");
     assert!(run.stdout.contains("no checkpoints of this machine any more: cannot write "), "{run:?}");
     assert!(run.stdout.contains("the guest may need them"), "{run:?}");
-    assert!(small.sandbox.join("out/disk.qcow2").exists() || small.sandbox.join("out").exists());
+    assert!(small.sandbox.join("out").is_dir());
     assert!(!left(&run).contains("checkpoints/"), "a checkpoint that is none: {run:?}");
 }

@@ -155,6 +155,7 @@ end)
         command
     };
     let mut terminal = Terminal::start(&command());
+    terminal.wait_for("localhost: run `echo two >>runs; test -e ok`: ", LONG);
     terminal.wait_for("[r] try this operation again", LONG);
     terminal.wait_for("[a] abort", LONG);
     terminal.enter("what\n");

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::support::image::guest;
+use crate::support::library::has;
 use crate::support::rimg::{Run, Sandbox};
 use crate::support::terminal::Terminal;
 
@@ -25,12 +26,12 @@ fn fed(command: &mut Command, input: &[u8]) -> Run {
 
 #[test]
 fn in_a_machine_that_a_build_works_on_and_that_is_kept() {
-    let Some(image) = guest() else { return };
+    let Some(image) = guest().filter(|_| has("swtpm")) else { return };
     let sandbox = Sandbox::new();
     let source = format!(
         "local rimg = require 'rimg'\nrimg.build('web', {{ on_error = function(vm) vm:run 'echo failed >>marker' end }}, function()\n\
          local vm = rimg.qemu {{ source_image = '{}', memory = '384M', cpus = 1, ssh_username = 'vagrant', ssh_password = \
-         'vagrant', ssh_timeout = '15m' }}\n vm:run 'echo begun >marker; echo waits; while [ ! -e go ]; do sleep 0.2; done; exit 4'\nend)\n",
+         'vagrant', ssh_timeout = '15m', vtpm = true }}\n vm:run 'echo begun >marker; echo waits; while [ ! -e go ]; do sleep 0.2; done; exit 4'\nend)\n",
         image.display()
     );
     let mut live = sandbox.start(&source, &["--on-error=keep"]);
@@ -40,6 +41,8 @@ fn in_a_machine_that_a_build_works_on_and_that_is_kept() {
     let run = live.end(LONG).expect_code(1);
     assert!(run.stdout.contains("a shell in it: rimg ssh web"), "{}", run.stdout);
     assert!(!run.stdout.contains("is not kept"), "{}", run.stdout);
+    let kept = |name: &str| sandbox.processes().iter().any(|(_, line)| line.contains(name));
+    assert!(kept("qemu-system") && kept("swtpm"), "{:?}", sandbox.processes());
 
     // What is written down is for this user alone, and not to be read as it is.
     let mut journals = Vec::new();
