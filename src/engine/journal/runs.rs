@@ -8,7 +8,6 @@ use super::run::{JOURNAL, LOCK, RUNS};
 use super::story::Story;
 use super::unborn;
 use crate::error::{Result, io_error};
-use crate::host::atomic;
 use crate::host::census;
 use crate::host::lock::Lock;
 
