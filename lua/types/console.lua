@@ -17,7 +17,7 @@
 ---@class rimg.BootOptions
 ---@field boot_command (rimg.BootStep|string|(fun(values: table<string, string>): string?))[]? The keys to type, functions that return them when they are needed, and steps that are tables: `{ "<esc>", { expect = "boot:", timeout = "30s" }, "auto<enter>" }`.
 ---@field boot_steps table[]? The same as pairs of a command and its description, which is shown: `{ { "<enter>", "start the installer" } }`. In place of `boot_command`.
----@field boot_wait rimg.Duration? How long to wait before the first key. A negative one means none. Default: `"10s"`, and none where the first step is a table with `expect` or `wait`.
+---@field boot_wait rimg.Duration? How long to wait before the first key: `"5s"`. A negative one means none. Default: `"10s"`, and none where the first step is a table with `expect` or `wait`.
 ---@field boot_key_interval rimg.Duration? How long to wait after each key that goes down or comes up. Default: as long as the guest takes.
 ---@field boot_keygroup_interval rimg.Duration? How long to wait after the keys of an element, or up to a `<wait>` in it. Default: 0.
 ---@field keyboard_layout rimg.KeyboardLayout? The layout of the keyboard that the guest believes it has, by which characters become keys. Firmware and boot loaders believe in `us`, most installers until they have asked. Default: `us`.

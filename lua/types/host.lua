@@ -111,30 +111,37 @@ rimg.hash = {}
 ---@return string
 function rimg.hash.file(path, algorithm) end
 
+---Returns the MD5 digest of bytes.
 ---@param value string
 ---@return string
 function rimg.hash.md5(value) end
 
+---Returns the SHA-1 digest of bytes.
 ---@param value string
 ---@return string
 function rimg.hash.sha1(value) end
 
+---Returns the SHA-224 digest of bytes.
 ---@param value string
 ---@return string
 function rimg.hash.sha224(value) end
 
+---Returns the SHA-256 digest of bytes.
 ---@param value string
 ---@return string
 function rimg.hash.sha256(value) end
 
+---Returns the SHA-384 digest of bytes.
 ---@param value string
 ---@return string
 function rimg.hash.sha384(value) end
 
+---Returns the SHA-512 digest of bytes.
 ---@param value string
 ---@return string
 function rimg.hash.sha512(value) end
 
+---Returns the BLAKE3 digest of bytes.
 ---@param value string
 ---@return string
 function rimg.hash.blake3(value) end

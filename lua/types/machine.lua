@@ -25,8 +25,8 @@ local Machine = {}
 --- What any operation may be told besides its own options; a provisioner, too: `vm:apply(options, provisioner)`. An
 --- operation that is left out gives nil.
 ---@class rimg.OperationOptions
----@field only (string|string[])? Globs of the names of the builds in which it is done. Default: all.
----@field except (string|string[])? Globs of the names of the builds in which it is not done.
+---@field only (string|string[])? Globs of the names of the builds in which it is done: `"web-*"`. Default: all.
+---@field except (string|string[])? Globs of the names of the builds in which it is not done: `"db-*"`.
 ---@field override table<string, table>? Other values of its options, by the name of the build: `{ web = { timeout = "5m" } }`.
 ---@field continue_on_error boolean? Whether its failure is a warning, and its result a table of the error's fields with `ok = false`. A wrong option or a dead machine stays an error. Default: false.
 ---@field pause_before rimg.Duration? How long to wait before it. Default: 0.
@@ -48,7 +48,7 @@ local Machine = {}
 ---
 --- ```lua
 --- local kernel = vm:run("uname -r").stdout
---- vm:run({ "useradd", "--create-home", name }, { sudo = true })
+--- vm:run({ "useradd", "--create-home", "ops" }, { sudo = true })
 --- ```
 ---@async
 ---@param command string|string[]
@@ -83,7 +83,7 @@ function Machine:run(command, opts) end
 ---
 --- ```lua
 --- vm:shell "sudo apt-get update"
---- vm:shell { scripts = { "base.sh", "web.sh" }, sudo = true, env = { DEBIAN_FRONTEND = "noninteractive" } }
+--- vm:shell { scripts = { "scripts/base.sh", "scripts/web.sh" }, sudo = true, env = { DEBIAN_FRONTEND = "noninteractive" } }
 --- ```
 ---@async
 ---@param what string|string[]|rimg.ShellOptions
@@ -174,14 +174,14 @@ function Machine:reboot(opts) end
 ---@field pretty_name string `Debian GNU/Linux 12 (bookworm)`.
 ---@field arch string `x86_64`, `aarch64`, …
 ---@field kernel string The kernel's release.
----@field hostname string
+---@field hostname string The name it has given itself.
 ---@field init string `systemd`, `openrc`, `runit`, or the name of process 1.
 ---@field package_manager string `apt`, `dnf`, `yum`, `zypper`, `apk`, `pacman`, `emerge`, `xbps`, `nix`, `pkg`.
----@field cpus integer
+---@field cpus integer Its processors.
 ---@field memory integer Bytes.
 ---@field user string The user that commands run as.
----@field home string
----@field is_root boolean
+---@field home string That user's home folder.
+---@field is_root boolean Whether that user is root.
 ---@field has_sudo boolean Whether sudo is installed.
 ---@field has_cloud_init boolean Whether cloud-init is installed.
 ---@field virtualization string `kvm`, `qemu`, `oracle`, `vmware`, `docker`, …; `none` on bare metal, empty where unknown.
@@ -217,8 +217,9 @@ function Machine:facts(opts) end
 --- with a function `apply` (what `require "std.…"` modules give). What any operation may be told stands in front:
 ---
 --- ```lua
---- vm:apply(harden)
---- vm:apply({ only = "web-*", timeout = "10m", max_retries = 2 }, harden)
+--- local function web_server(vm, port) vm:run("make install PORT=" .. port, { sudo = true }) end
+--- vm:apply(web_server, 80)
+--- vm:apply({ only = "web-*", timeout = "10m", max_retries = 2 }, require("std.packages").install { "nginx" })
 --- ```
 ---@async
 ---@overload fun(self: rimg.Machine, options: rimg.OperationOptions, provisioner: fun(vm: rimg.Machine, ...): ...): any
@@ -228,7 +229,7 @@ function Machine:facts(opts) end
 function Machine:apply(provisioner, ...) end
 
 ---@class rimg.BreakpointOptions : rimg.OperationOptions
----@field note string? What to tell the person who looks.
+---@field note string? What to tell the person who looks. Default: nothing.
 ---@field disable boolean? Whether it is passed over. Default: false.
 
 --- Waits until a person presses Enter. Only with `--debug`, and on a terminal; otherwise it says so and goes on. What
@@ -277,7 +278,7 @@ function Machine:serial(opts) end
 ---@field source ("screen"|"serial"|"any")? Where to look. Default: `"any"`.
 ---@field plain boolean? Whether the patterns are literal text. Default: false.
 ---@field from_start boolean? Whether the serial console is looked at from its beginning. Default: false, from behind the last match.
----@field fail string[]? Patterns that end the wait with an error as soon as they appear: what an installer shows when it gives up.
+---@field fail string[]? Patterns that end the wait with an error as soon as they appear: what an installer shows when it gives up, `{ "step failed" }`.
 
 --- What appeared.
 ---@class rimg.Expected
@@ -313,7 +314,7 @@ function Machine:expect(pattern, opts) end
 function Machine:shutdown(opts) end
 
 ---@class rimg.FinishOptions
----@field output_directory string? The folder the image goes to, relative to the Lua script; it appears whole.
+---@field output_directory string? The folder the image goes to, relative to the Lua script; it appears whole. Default: `output-BUILD`.
 ---@field name string? The image's file name without extension. Default: the machine's name.
 ---@field format string? `qcow2`, `raw`, `vmdk`, `vdi` or `vhdx`. Default: the builder's own.
 ---@field compact boolean? Whether unused space is squeezed out. Default: true.

@@ -29,8 +29,8 @@
 --- What a function of `http_content` may answer in place of a string.
 ---@class rimg.HttpAnswer
 ---@field status integer? Default 200.
----@field headers table<string, string>?
----@field body string?
+---@field headers table<string, string>? Headers of the answer.
+---@field body string? What is sent. Default: nothing.
 
 --- A CD that is made for the machine: ISO 9660 with the names of Joliet (Windows) and Rock Ridge (Linux, BSD).
 ---@class rimg.CdOptions

@@ -24,7 +24,7 @@ local rimg = {}
 ---@field cpu_model string? QEMU's processor model. Default `host`, or `max` (on x86-64 without la57) when emulating.
 ---@field qemuargs string[][]? Arguments for QEMU, `{ { "-device", "virtio-gpu-pci" }, … }`. They replace rimg's own of the same flag, but never what rimg watches the machine with; a `-device` is added, and replaces the network card if it names a `netdev`; a `-drive` replaces the disks (the first one is `{{ .OutputDir }}/{{ .Name }}`, the next `{{ .OutputDir }}/{{ .Name }}-1`); `-boot` with an order replaces rimg's. `{{ .SSHHostPort }}`, `{{ .HTTPIP }}`, `{{ .HTTPPort }}` and `{{ .HTTPDir }}` are filled in, too.
 ---@field qemu_binary string? The QEMU program; its name says which architecture the guest has. Default `qemu-system-x86_64`.
----@field accelerator ("auto"|"kvm"|"tcg"|"hvf"|"whpx"|"nvmm"|"xen"|"none")? What runs the guest's processor. `auto`, the default, tries what the host offers, falls back to emulation (`tcg`) if that does not work, and remembers it for this host.
+---@field accelerator ("auto"|"kvm"|"tcg"|"hvf"|"whpx"|"nvmm"|"xen"|"none")? What runs the guest's processor. Default: `auto`, which tries what the host offers, falls back to emulation (`tcg`) if that does not work, and remembers it for this host.
 ---@field vm_name string? The machine's name, also of the finished image. Default: the build's name.
 ---@field communicator ("ssh"|"none")? How commands reach the guest. `none` is for a machine that is driven by its keyboard and screen alone: `vm:run` and its like are errors, and it is shut down by the power button. Default `ssh`.
 ---@field shutdown_command string? The command that powers the guest off, `sudo poweroff`. Default: the ACPI power button.
@@ -38,34 +38,34 @@ local rimg = {}
 --- The processors of a QEMU machine.
 ---@class rimg.QemuTopology
 ---@field cpus integer? Processors. Default: `sockets` × `cores` × `threads` where one of them is given, else 2.
----@field sockets integer? Sockets.
----@field cores integer? Cores in a socket.
----@field threads integer? Threads in a core.
+---@field sockets integer? Sockets. Default: QEMU's choice.
+---@field cores integer? Cores in a socket. Default: QEMU's choice.
+---@field threads integer? Threads in a core. Default: QEMU's choice.
 
 --- The disks of a QEMU machine and what becomes of them.
 ---@class rimg.QemuDisks
 ---@field use_backing_file boolean? Whether the disk is an overlay on `source_image` instead of a copy of it, while the machine runs. What `vm:finish` makes is whole in any case. Default `true`.
 ---@field disk_size rimg.Size? The disk's size. Default: that of `source_image`, which can only be enlarged; `"40G"` where the disk starts empty (it takes no space until it is written to).
----@field disk_additional_size rimg.Size[]? The sizes of further disks, which are empty at first; they are `NAME-1.qcow2`, … beside the finished image. A bare number counts mebibytes.
+---@field disk_additional_size rimg.Size[]? The sizes of further disks, `{ "10G" }`, which are empty at first; they are `NAME-1.qcow2`, … beside the finished image. A bare number counts mebibytes.
 ---@field skip_resize_disk boolean? Whether the disk keeps the size of `source_image`, whatever `disk_size` says. Default `false`.
 ---@field disk_interface ("virtio"|"virtio-scsi"|"ide"|"sata"|"scsi")? How the disks are attached. Default `virtio`.
 ---@field cdrom_interface ("ide"|"sata"|"scsi"|"virtio-scsi"|"virtio")? How CDs are attached. Default `ide`; `virtio-scsi` where the machine is no PC.
 ---@field disk_cache ("unsafe"|"writeback"|"writethrough"|"none"|"directsync")? QEMU's cache mode for the disks. Default `unsafe`: a build that the host's crash interrupts starts over anyway.
 ---@field disk_discard ("unmap"|"ignore")? Whether space the guest gives up is given up on the host. Default `unmap`.
 ---@field disk_detect_zeroes ("unmap"|"on"|"off")? Whether blocks of zeroes are stored as holes. Default `unmap`.
----@field format ("qcow2"|"raw"|"vmdk"|"vdi"|"vhdx")? The default of `vm:finish`'s `format`.
----@field disk_compression boolean? The default of `vm:finish`'s `compress`.
+---@field format ("qcow2"|"raw"|"vmdk"|"vdi"|"vhdx")? The default of `vm:finish`'s `format`. Default: `qcow2`.
+---@field disk_compression boolean? The default of `vm:finish`'s `compress`. Default: false.
 ---@field skip_compaction boolean? Whether `vm:finish` leaves out its `compact` unless told otherwise. Default `false`.
----@field qemu_img_args { create: string[]?, convert: string[]?, resize: string[]? }? Further arguments for the commands of `qemu-img`.
+---@field qemu_img_args { create: string[]?, convert: string[]?, resize: string[]? }? Further arguments for the commands of `qemu-img`: `{ convert = { "-o", "lazy_refcounts=on" } }`.
 
 --- The firmware of a QEMU machine, and its TPM.
 ---@class rimg.QemuFirmware
 ---@field efi_boot boolean? Whether the machine starts with EFI; this host's firmware is found by the descriptions that distributions install for QEMU. Default: on ARM, or where another `efi_…` option asks for it.
----@field efi_firmware_code string? EFI's code, `OVMF_CODE.fd`.
+---@field efi_firmware_code string? EFI's code, `OVMF_CODE.fd`. Default: what this host's descriptions of firmware name.
 ---@field efi_firmware_vars string? EFI's variables, `OVMF_VARS.fd`, of which the machine gets a copy. Default: what belongs to the code, or the `efivars.fd` of the artifact that the machine starts from.
 ---@field efi_secure_boot boolean? Whether EFI boots only what is signed, with the usual keys enrolled. Default `false`.
 ---@field efi_drop_efivars boolean? Whether the finished image comes without its variables, `efivars.fd`. Default `false`.
----@field firmware string? A firmware image in place of QEMU's own.
+---@field firmware string? A firmware image in place of QEMU's own. Default: QEMU's own.
 ---@field use_pflash boolean? Whether `firmware` is put into flash memory instead of being loaded as a BIOS. Default `false`.
 ---@field vtpm boolean? Whether the machine has a TPM 2.0; swtpm runs it. Its state goes with the machine. Default `false`.
 ---@field tpm_device_type ("tpm-tis"|"tpm-crb"|"tpm-tis-device"|"tpm-spapr")? The TPM's device. Default `tpm-tis`, and `tpm-tis-device` where the machine is no PC.
@@ -73,9 +73,9 @@ local rimg = {}
 --- The screen of a QEMU machine. rimg needs no VNC to type and to look: any of the `vnc_…` options starts a server for people.
 ---@class rimg.QemuDisplay
 ---@field headless boolean? Whether no window is shown. Default `true`.
----@field display string? QEMU's display: `gtk`, `sdl`, `none`. It has precedence over `headless`.
+---@field display string? QEMU's display: `gtk`, `sdl`, `none`. It has precedence over `headless`. Default: by `headless`.
 ---@field use_default_display boolean? Whether QEMU chooses the display. Default `false`.
----@field vga string? The graphics card: `std` (default), `virtio`, `qxl`, `vmware`, `cirrus` or `none`; on ARM's `virt` machine `virtio` (default) or `none`.
+---@field vga string? The graphics card: `std`, `virtio`, `qxl`, `vmware`, `cirrus` or `none`; on ARM's `virt` machine `virtio` or `none`. Default: `std`, on ARM `virtio`.
 ---@field vnc_bind_address string? The address of the VNC server. Default `127.0.0.1`.
 ---@field vnc_port_min integer? The lowest port of the VNC server, 5900 or above. Default 5900.
 ---@field vnc_port_max integer? The highest port of the VNC server. Default 6000.
@@ -87,13 +87,13 @@ local rimg = {}
 ---@field net_device string? The network card's model. Default `virtio-net`.
 ---@field net_bridge string? A bridge of this host (Linux) that the machine is attached to, instead of QEMU's user network. The guest's address is looked up among the host's neighbours, unless `ssh_host` gives it.
 ---@field host_port_min integer? The lowest port on 127.0.0.1 that may lead to the guest. Default: any free one.
----@field host_port_max integer? The highest such port.
+---@field host_port_max integer? The highest such port. Default: any free one.
 ---@field skip_nat_mapping boolean? Whether no port is forwarded to the guest: it is reached at `ssh_host` (127.0.0.1 unless given) and `ssh_port`. Default `false`.
 
 --- Starts a machine from a disk image or an installation medium with QEMU and returns it when it takes commands.
 ---
 --- ```lua
---- local vm = rimg.qemu { source_image = "debian-12.qcow2", memory = "2G", disk_size = "20G" }
+--- local vm = rimg.qemu { source_image = "image.qcow2", memory = "2G", disk_size = "20G" }
 --- vm:shell "sudo apt-get update"
 --- return vm:finish { output_directory = "out/base" }
 --- ```

@@ -3,9 +3,9 @@
 --- How to reach a machine over SSH; these options stand in the table of its builder. What Packer has under the same name
 --- is compared in docs/ssh.md.
 ---@class rimg.SshOptions : rimg.SshHostKeyOptions, rimg.SshAlgorithmOptions, rimg.SshBastionOptions, rimg.SshProxyOptions, rimg.SshTunnelOptions
----@field ssh_host string? Host name or address; builders that make the machine know it themselves.
+---@field ssh_host string? Host name or address, `"192.0.2.7"`. Default: builders that make the machine know it.
 ---@field ssh_port integer? TCP port on the machine. Default 22.
----@field ssh_username string? The user to log in as.
+---@field ssh_username string? The user to log in as, `"admin"`. Required, but where rimg plants a key: there it is `rimg`.
 ---@field ssh_password string? The password, also given to every hidden prompt of keyboard-interactive authentication.
 ---@field ssh_private_key_file string? A private key: OpenSSH, PEM (PKCS#1, PKCS#8, EC) or PuTTY; `~/` and paths relative to the script are understood.
 ---@field ssh_private_key_passphrase string? What unlocks the private key.
@@ -16,7 +16,7 @@
 ---@field ssh_pty boolean? Whether commands get a terminal, which some sudo rules want. Their standard error then comes with their standard output. Default `false`.
 ---@field ssh_use_config (boolean|string)? `true` lets `~/.ssh/config` say what the script does not, a path another such file. Default `false`. See docs/ssh.md for what of it is understood.
 ---@field ssh_timeout rimg.Duration? How long to wait until the machine can be logged in to. Default `"5m"`.
----@field pause_before_connecting rimg.Duration? How long to leave the machine alone when it takes logins for the first time; the connection is then made anew. For machines that restart their SSH server while they boot.
+---@field pause_before_connecting rimg.Duration? How long to leave the machine alone when it takes logins for the first time; the connection is then made anew, `"10s"`. For machines that restart their SSH server while they boot. Default: not at all.
 ---@field ssh_handshake_attempts integer? How often the server may refuse the credentials before that is final. Default 3; on a machine that is still booting, as often as two minutes allow.
 ---@field ssh_connect_timeout rimg.Duration? How long one TCP connection may take to come about. Default `"10s"`.
 ---@field ssh_handshake_timeout rimg.Duration? How long a server that has said its name may take for keys, for the login, to open a channel, and to say that it runs a command. Default `"60s"`.
@@ -26,16 +26,16 @@
 
 --- What is known of the machine's host key beforehand. Without it, the first key seen is pinned for the machine's life.
 ---@class rimg.SshHostKeyOptions
----@field ssh_host_key string? The host key: its fingerprint as `ssh-keygen -l` shows it, `SHA256:…`, or the public key, `ssh-ed25519 AAAA…`.
+---@field ssh_host_key string? The host key: its fingerprint as `ssh-keygen -l` shows it, `SHA256:…`, or the public key, `ssh-ed25519 AAAA…`. Default: the first one seen is pinned.
 ---@field ssh_known_hosts_file string? A `known_hosts` file that has the machine's host key.
 
 --- Which algorithms are offered to the server. A list replaces the default one, most wanted first; a wrong name is an
 --- error that lists the right ones.
 ---@class rimg.SshAlgorithmOptions
----@field ssh_ciphers string[]? Ciphers, `{ "aes128-gcm@openssh.com" }`.
----@field ssh_key_exchange_algorithms string[]? Key exchanges, `{ "curve25519-sha256" }`.
----@field ssh_macs string[]? Message authentication codes, `{ "hmac-sha2-256-etm@openssh.com" }`.
----@field ssh_host_key_algorithms string[]? Kinds of host keys, `{ "ssh-ed25519" }`; `ssh-rsa` also allows SHA-1 signatures of RSA keys of ours.
+---@field ssh_ciphers string[]? Ciphers, `{ "aes128-gcm@openssh.com" }`. Default: the safe ones.
+---@field ssh_key_exchange_algorithms string[]? Key exchanges, `{ "curve25519-sha256" }`. Default: the safe ones.
+---@field ssh_macs string[]? Message authentication codes, `{ "hmac-sha2-256-etm@openssh.com" }`. Default: the safe ones.
+---@field ssh_host_key_algorithms string[]? Kinds of host keys, `{ "ssh-ed25519" }`; `ssh-rsa` also allows SHA-1 signatures of RSA keys of ours. Default: the safe ones.
 ---@field ssh_legacy boolean? Whether algorithms that are no longer safe (SHA-1, CBC, 3DES) are offered too, after all others: for servers of the time before 2016. Default `false`.
 
 --- Hosts to go through on the way to the machine. Each host's key is pinned like the machine's.
@@ -49,7 +49,7 @@
 ---@field ssh_bastion_certificate_file string? The certificate of that key.
 ---@field ssh_bastion_agent_auth boolean? Whether the agent's keys are tried there. Default `false`.
 ---@field ssh_bastion_interactive boolean? Whether the password is also tried by keyboard-interactive there. Default `true`.
----@field ssh_bastion_host_key string? Its host key, written as in `ssh_host_key`.
+---@field ssh_bastion_host_key string? Its host key, written as in `ssh_host_key`. Default: the first one seen is pinned.
 ---@field ssh_bastions rimg.SshBastion[]? Several hosts to go through, in their order, in place of the `ssh_bastion_…` options.
 
 --- One host to go through, an entry of `ssh_bastions`.
@@ -63,7 +63,7 @@
 ---@field certificate_file string? The certificate of that key.
 ---@field agent_auth boolean? Whether the agent's keys are tried there. Default `false`.
 ---@field interactive boolean? Whether the password is also tried by keyboard-interactive there. Default `true`.
----@field host_key string? Its host key, written as in `ssh_host_key`.
+---@field host_key string? Its host key, written as in `ssh_host_key`. Default: the first one seen is pinned.
 
 --- The proxy that leads to the machine, or to the first bastion.
 ---@class rimg.SshProxyOptions
@@ -81,5 +81,5 @@
 --- The key pair that is made for a machine when the script gives nothing to log in with.
 ---@class rimg.TemporaryKeyOptions
 ---@field temporary_key_pair_type ("ed25519"|"ecdsa"|"rsa")? The kind of key. Default `ed25519`.
----@field temporary_key_pair_bits integer? Its bits: 2048 to 8192 for rsa (default 3072); 256, 384 or 521 for ecdsa (default 256).
+---@field temporary_key_pair_bits integer? Its bits: 2048 to 8192 for rsa; 256, 384 or 521 for ecdsa. Default: 3072 for rsa, 256 for ecdsa.
 ---@field ssh_clear_authorized_keys boolean? Whether the temporary key is taken out of the machine's `authorized_keys`, and root's, before it is shut down, and what cloud-init has stored of a seed in which keys were planted. Default `true`.

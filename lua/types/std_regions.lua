@@ -21,7 +21,9 @@ local regions = {}
 --- Calls `fn(region)` for each, side by side, each as a step of its own. One that fails stops no other.
 ---
 --- ```lua
---- local done = regions.each({ "eu-central-1", "us-east-1" }, { attempts = 3, check = false }, function(region) … end)
+--- local done = regions.each({ "eu-central-1", "us-east-1" }, { attempts = 3, check = false }, function(region)
+---   return rimg.http.get("https://images." .. region .. ".example.org/latest").status
+--- end)
 --- ```
 ---@async
 ---@generic T
