@@ -44,7 +44,7 @@ pub enum Command {
     Gc(GcArgs),
     /// Open a shell in a machine that a run has up or has kept, or run a command in it
     Ssh(SshArgs),
-    /// Show or remove what has been downloaded
+    /// Show or remove what is kept between runs: downloads, records, checkpoints
     Cache(CacheArgs),
     /// Say what this host can build, and what is missing
     Doctor(DoctorArgs),

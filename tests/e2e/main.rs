@@ -15,6 +15,7 @@ mod cli;
 mod cloud_init;
 mod communicator;
 mod debian;
+mod docs;
 mod download;
 mod download_cli;
 mod download_hostile;

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::docs::pages_below;
 use super::support::http::{Answer, Server};
 use super::support::image::guest;
 use super::support::rimg::{Run, Sandbox};
@@ -31,6 +32,8 @@ async fn files() {
 /// What the blocks in the documentation take for granted, but for those that require rimg themselves.
 const BEFORE: &str = r#"local rimg = require "rimg"
 local vm = rimg.qemu { source_image = "image.qcow2", ssh_username = "admin", ssh_password = "secret" }
+local image = rimg.qemu({ source_image = "image.qcow2", ssh_username = "admin" }):finish { output_directory = "before" }
+local box = image:vagrant()
 "#;
 
 /// The files that they name.
@@ -41,6 +44,9 @@ const NAMED: &[&str] = &[
     "SHA512SUMS",
     "preseed.cfg",
     "site/index",
+    "scripts/base.sh",
+    "scripts/web.sh",
+    "playbook/site.yml",
     "app.conf",
     "app.j2",
     "certs/ca",
@@ -54,9 +60,7 @@ fn lua_in_the_documentation_passes_rimg_check() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let sandbox = Sandbox::new();
     let mut pages = vec![root.join("README.md")];
-    for folder in ["docs", "docs/std"] {
-        pages.extend(std::fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path()));
-    }
+    pages.extend(pages_below(&root.join("docs")));
     for file in NAMED {
         sandbox.write(file, "");
     }
@@ -65,12 +69,15 @@ fn lua_in_the_documentation_passes_rimg_check() {
         keygen(&sandbox.join(key), &["-t", "ed25519", "-N", ""]);
     }
     let mut blocks = 0;
-    for page in pages.iter().filter(|page| page.extension().is_some_and(|e| e == "md")) {
+    for page in &pages {
         let text = std::fs::read_to_string(page).unwrap();
         for (number, block) in text.split("```lua\n").skip(1).enumerate() {
             let block = block.split("```").next().unwrap();
             let before = if block.contains("require \"rimg\"") { "" } else { BEFORE };
-            sandbox.write("build.lua", format!("{before}{block}"));
+            // The reference's page of a module takes the module for granted.
+            let module = page.file_stem().unwrap().to_string_lossy();
+            let required = module.strip_prefix("std_").map(|name| format!("local {name} = require \"std.{name}\"\n"));
+            sandbox.write("build.lua", format!("{before}{}{block}", required.unwrap_or_default()));
             let mut command = sandbox.command(["check", "build.lua"]);
             let run = Run::of(command.env("SSH_AUTH_SOCK", sandbox.join("agent")).env("HOME", sandbox.path()));
             let place = format!("block {} of {}", number + 1, page.display());
