@@ -213,10 +213,10 @@ local program = rimg.exec('readlink "/proc/$PPID/exe"', { quiet = true }).stdout
 local function help(...)
   local arguments = { program, ... }
   table.insert(arguments, "--help")
-  -- Without this user's settings, which it would show.
+  -- Without this user's settings and the name of the program's file, which it would show.
   local env = { NO_COLOR = "1", COLUMNS = "100" }
   return (rimg.exec(arguments, { quiet = true, env = env }).stdout:gsub(" +\n", "\n"):gsub("%s+$", "")
-    :gsub("%[env: ([%u_]+)=[^%]]*%]", "[env: %1]"))
+    :gsub("%[env: ([%u_]+)=[^%]]*%]", "[env: %1]"):gsub("Usage: %S+", "Usage: rimg"))
 end
 
 local commands = { "# Commands\n", "<!-- Made of the commands' own help by docs/reference.lua. -->\n", "```text\n" .. help() .. "\n```\n" }
