@@ -113,3 +113,8 @@ fn every_module_twice_in_one_guest() {
     sandbox.write("image", image.display().to_string());
     run(&sandbox, "guest.lua");
 }
+
+#[test]
+fn hardening_of_other_distributions() {
+    run(&Sandbox::new(), "harden.lua");
+}
