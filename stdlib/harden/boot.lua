@@ -15,8 +15,13 @@ for parameter in $parameters; do
 done
 if [ "$now" = "$wanted" ]; then holds "$parameters"; return 0; fi
 differs "the kernel is booted with \"$now\", not \"$wanted\"" || return 0
+old=$(cat /etc/default/grub)
 put_text /etc/default/grub 644 "$(grep -v '^GRUB_CMDLINE_LINUX=' /etc/default/grub)${newline}GRUB_CMDLINE_LINUX=\"$wanted\""
-$make >"$scratch/said" 2>&1 || { cat "$scratch/said"; fail "the boot loader's configuration cannot be made"; }
+$make >"$scratch/said" 2>&1 || {
+  put_text /etc/default/grub 644 "$old"
+  cat "$scratch/said"
+  fail "the boot loader's configuration cannot be made" "/etc/default/grub was put back"
+}
 done_ "kernel parameters: $parameters (from the next boot on)"]==]
 
 -- A password for changing an entry; booting takes none.
@@ -38,7 +43,11 @@ for script in /etc/grub.d/10_linux /etc/grub.d/10_linux_zfs /etc/grub.d/20_linux
   wrote=yes
   done_ "$script: entries boot without a password"
 done
-[ -z "$wrote" ] || $make >"$scratch/said" 2>&1 || { cat "$scratch/said"; fail "the boot loader's configuration cannot be made"; }]==]
+[ -z "$wrote" ] || $make >"$scratch/said" 2>&1 || {
+  rm -f /etc/grub.d/01_hardening
+  cat "$scratch/said"
+  fail "the boot loader's configuration cannot be made" "/etc/grub.d/01_hardening was removed again"
+}]==]
 
 return control.control {
   name = "boot_loader", title = "Boot loader",
