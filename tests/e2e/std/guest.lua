@@ -1,10 +1,12 @@
 -- Every module in one Debian guest, each application done twice, and what came of it looked at.
 local rimg     = require "rimg"
+local cleanup  = require "std.cleanup"
 local files    = require "std.files"
 local packages = require "std.packages"
 local services = require "std.services"
 local test     = require "std.test"
 local users    = require "std.users"
+local vagrant  = require "std.vagrant"
 local support  = require "support"
 
 local vm = rimg.qemu {
@@ -29,6 +31,12 @@ for v in 1.0 2.0; do
   { cat p/DEBIAN/control; echo "Filename: ./rimg-hello_$v.deb"; echo "Size: $(stat -c %s rimg-hello_$v.deb)"
     echo "SHA256: $(sha256sum <rimg-hello_$v.deb | cut -d' ' -f1)"; echo; } >>Packages
 done
+# An agent that does nothing.
+mkdir -p a/DEBIAN
+printf 'Package: qemu-guest-agent\nVersion: 1\nArchitecture: all\nMaintainer: t <t@example.org>\nDescription: t\n' >a/DEBIAN/control
+dpkg-deb -Znone --root-owner-group -b a agent.deb >/dev/null
+{ cat a/DEBIAN/control; echo "Filename: ./agent.deb"; echo "Size: $(stat -c %s agent.deb)"
+  echo "SHA256: $(sha256sum <agent.deb | cut -d' ' -f1)"; echo; } >>Packages
 printf 'Suite: ./\nDate: Sat, 01 Jan 2022 00:00:00 UTC\nSHA256:\n %s %s Packages\n' \
   "$(sha256sum <Packages | cut -d' ' -f1)" "$(stat -c %s Packages)" >Release
 chmod 644 Release
@@ -113,6 +121,14 @@ twice(function() return users.user { name = "deploy", state = "absent", remove_h
 is("ls -d /home/deploy 2>/dev/null | wc -l", "0\n")
 twice(function() return users.group { name = "app", state = "absent" } end)
 
+-- A box's user and tools.
+twice(function() return vagrant.user { name = "boxer" } end)
+is("su - boxer -c 'sudo -n id -u; cat ~/.ssh/authorized_keys'", "0\n" .. table.concat(vagrant.public_keys, "\n") .. "\n")
+is([[perl -e 'print((getpwnam "boxer")[1] eq crypt("vagrant", (getpwnam "boxer")[1]) ? "same" : "other")']], "same")
+twice(function() return vagrant.guest_tools() end)
+is("dpkg-query -W -f '${Status}' qemu-guest-agent", "install ok installed")
+support.fails(function() vagrant.guest_tools { provider = "virtualbx" } end, "virtualbox")
+
 -- Files, as root: what is checked before it is used, owners, and a file system that cannot be written to.
 twice(function()
   return files.line { path = "/etc/ssh/sshd_config", match = "^#?PermitRootLogin", line = "PermitRootLogin no", validate = "sshd -t -f %s" }
@@ -140,4 +156,12 @@ local report = vm:apply(test.expect {
   kernel_param = { ["kernel.ostype"] = "Linux" }, process = { "sshd" },
 })
 assert(report.ok and report.count == 17, report.count)
+
+-- Last, as in a build: what does not belong into an image.
+sh "echo x >/var/log/some.log; echo y >/tmp/left; echo z >/root/.bash_history; head -c 20000000 /dev/urandom >/var/cache/apt/big.bin"
+local cleaned = twice(function() return cleanup.all() end)
+assert(cleaned.freed > 15e6, cleaned.freed)
+assert(cleaned.trimmed > 100e6 and cleaned.zeroed == 0, cleaned.trimmed)
+is("cat /etc/machine-id /var/log/some.log; ls /tmp/left /root/.bash_history /etc/ssh/ssh_host* /var/cache/apt/big.bin 2>/dev/null | wc -l", "0\n")
+is("stat -c '%U %s' /etc/machine-id; ls /.rimg-zero 2>/dev/null | wc -l", "root 0\n0\n")
 vm:destroy()

@@ -4,6 +4,7 @@ local rimg     = require "rimg"
 local packages = require "std.packages"
 local services = require "std.services"
 local support  = require "support"
+local vagrant  = require "std.vagrant"
 
 -- What they have in common: `$log`, `$db`, and the lists of names that they know.
 local COMMON = [==[
@@ -43,9 +44,9 @@ local FACTS = {
   apk = { distribution = "alpine", os_family = "alpine", pretty_name = "Alpine Linux v3.20", package_manager = "apk" },
 }
 local CALLED = {
-  dnf = { "dnf -y -q --setopt=retries=3 --setopt=install_weak_deps=False install nginx", "remove nginx" },
-  zypper = { "zypper --non-interactive --quiet install --auto-agree-with-licenses --oldpackage --no-recommends -- nginx", "remove -- nginx" },
-  apk = { "apk --no-interactive --wait 600 --no-progress add -- nginx", "del -- nginx" },
+  dnf = { "dnf -y -q --setopt=retries=3 --setopt=install_weak_deps=False install nginx", "remove nginx", "install virtualbox-guest-additions" },
+  zypper = { "zypper --non-interactive --quiet install --auto-agree-with-licenses --oldpackage --no-recommends -- nginx", "remove -- nginx", "-- virtualbox-guest-tools" },
+  apk = { "apk --no-interactive --wait 600 --no-progress add -- nginx", "del -- nginx", "add -- virtualbox-guest-additions" },
 }
 
 for manager, programs in pairs(PROGRAMS) do
@@ -56,6 +57,8 @@ for manager, programs in pairs(PROGRAMS) do
   support.twice(vm, function() return packages.install { "nginx" } end)
   support.fails(function() vm:apply(packages.install { "nonesuch" }) end, "nonesuch", "check the names")
   support.twice(vm, function() return packages.remove { "nginx" } end)
+  -- A provider's tools are called otherwise in each distribution.
+  support.twice(vm, function() return vagrant.guest_tools { provider = "virtualbox" } end)
   local log = rimg.fs.read(folder .. "/log")
   for _, call in ipairs(CALLED[manager]) do assert(log:find(call, 1, true), call .. " is not in\n" .. log) end
 end
@@ -64,6 +67,8 @@ end
 local arch = support.machine { pretty_name = "Arch Linux", package_manager = "pacman", init = "runit" }
 support.fails(function() arch:apply(packages.install { "x" }) end, "Arch Linux is not supported", "apk, apt, dnf, yum, zypper")
 support.fails(function() arch:apply(services.service { "x", enabled = true }) end, "runit", "openrc, systemd")
+support.fails(function() arch:apply(vagrant.guest_tools { provider = "vmware" }) end, "Arch Linux is not supported", "zypper")
+support.fails(function() support.machine({ virtualization = "none" }):apply(vagrant.guest_tools()) end, 'runs on "none"', "libvirt")
 -- Wrong options.
 support.fails(function() packages.install {} end, "names no package")
 support.fails(function() packages.install { "-o=x" } end, "no package's name")
