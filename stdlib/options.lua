@@ -49,6 +49,7 @@ local matches = {
   number  = function(v) return type(v) == "number" end,
   table   = function(v) return type(v) == "table" end,
   list    = is_list,
+  ["function"] = function(v) return type(v) == "function" end,
   strings = function(v)
     if not is_list(v) then return false end
     for _, item in ipairs(v) do if type(item) ~= "string" then return false end end
@@ -67,6 +68,7 @@ local matches = {
 
 local described = {
   string = "a string", boolean = "true or false", number = "a number", table = "a table", list = "a list",
+  ["function"] = "a function",
   strings = "a list of strings", size = 'a size such as "4G"', integer = "a whole number",
   path = "an absolute path", mode = 'permission bits as an octal string such as "0644"',
 }

@@ -6,7 +6,7 @@ local options = {}
 
 --- What an option may be: the kinds it accepts, then `default` or `required`.
 ---@class std.options.Option
----@field [integer] "string"|"boolean"|"number"|"table"|"list"|"strings"|"size"|"integer"|"path"|"mode"
+---@field [integer] "string"|"boolean"|"number"|"table"|"function"|"list"|"strings"|"size"|"integer"|"path"|"mode"
 ---@field default any The value where none is given.
 ---@field required boolean? Whether one must be given.
 ---@field one_of string[]? The only values it may have.

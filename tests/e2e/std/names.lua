@@ -1,5 +1,6 @@
--- std.naming and std.regions: nothing but Lua.
+-- std.naming, std.regions, and what std.layers says before a machine starts: nothing but Lua.
 local rimg    = require "rimg"
+local layers  = require "std.layers"
 local naming  = require "std.naming"
 local regions = require "std.regions"
 local support = require "support"
@@ -57,3 +58,44 @@ local ok, err = pcall(rimg.timeout, "200ms", function()
   regions.each({ "a" }, { attempts = 100, check = false }, function() rimg.sleep(60) end)
 end)
 assert(not ok and err.kind == "timeout")
+
+-- Layers: what is wrong with them is said before any machine starts.
+for text, list in pairs {
+  ["layer a: option `from`: it stands on itself, by way of b"] = { { "a", from = "b" }, { "b", from = "a" } },
+  ["layer app: option `from`: expected one of app, base"] = { { "app", from = "bas" }, { "base" } },
+  ["layer a: there are two of that name"] = { { "a" }, { "a" } },
+  ["layer 1: unknown option `aply`"] = { { "a", aply = {} } },
+  ["layer a: option `apply`[1]: expected a provisioner"] = { { "a", apply = { 1 } } },
+  ["layer 1: option `name`: is required"] = { {} },
+  ["layer 1: expected a table, got a number"] = { 1 },
+} do
+  support.fails(function() layers.build { layers = list } end, text)
+end
+
+-- With a builder that only writes down what it is asked: what stands on what, and nothing on what was not tested.
+local done = {}
+local function note(...) done[#done + 1] = table.concat({ ... }, " ") end
+local function pretended(o)
+  note("start from", o.source_image.name or o.source_image, o.memory)
+  return {
+    apply = function(self, step) step(self) end,
+    finish = function(_, f)
+      note("finish", f.output_directory, f.name, tostring(f.compress))
+      return { name = f.name, boot = function(_, fn) fn({ apply = function(_, test) test() end }) end }
+    end,
+  }
+end
+local builds = layers.build {
+  builder = pretended, output = "images", machine = { memory = "1G" }, finish = { compress = true },
+  layers = {
+    { "shop", from = "base", machine = { memory = "2G" }, finish = { compress = false }, publish = function(image) note("publish", image.name) end },
+    { "base", machine = function() return { source_image = "debian.qcow2" } end, apply = { function() note "one" end, function() note "two" end },
+      test = function() rimg.sleep(0.05) note "tested" end },
+  },
+}
+assert(builds.shop:await().name == "shop" and builds.base:await().name == "base")
+local wanted = {
+  "start from debian.qcow2 1G", "one", "two", "finish images/base base true", "tested",
+  "start from base 2G", "finish images/shop shop false", "publish shop",
+}
+assert(table.concat(done, "\n") == table.concat(wanted, "\n"), table.concat(done, "\n"))
