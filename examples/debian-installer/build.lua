@@ -1,4 +1,4 @@
--- Debian installed by its own installer: a boot command, a served preseed file, and an eye on the screen.
+-- Debian installed by its own installer: answers from a table, served over HTTP, and an eye on the screen.
 --
 --     rimg run examples/debian-installer/build.lua
 --
@@ -6,7 +6,8 @@
 -- you name: -v iso=URL -v iso_checksum=sha256:… The packages come from the mirror that this host's apt uses, or from
 -- -v mirror=http://HOST/debian. It takes some ten minutes with KVM, and an hour or more without.
 
-local rimg = require "rimg"
+local rimg      = require "rimg"
+local installer = require "std.installer"
 
 local iso      = rimg.var("iso", { default = "", help = "an installation medium of Debian that boots with isolinux or GRUB" })
 local checksum = rimg.var("iso_checksum", { default = "none", help = "its checksum" })
@@ -56,18 +57,21 @@ label install
   return image
 end
 
-local protocol, host, directory = (mirror ~= "" and mirror or apt_mirror()):match("^(https?)://([^/]+)(/.-)/?$")
-local preseed = rimg.fs.read("preseed.cfg"):gsub("@(%u+)@", { PROTOCOL = protocol, HOST = host, DIRECTORY = directory })
+-- One partition, a user who may use sudo, an SSH server, nothing else.
+local answers = installer.answers {
+  release = "debian-12", hostname = "debian", mirror = mirror ~= "" and mirror or apt_mirror(),
+  users = { { name = "vagrant", password = "vagrant", sudo = true } },
+  -- The installer waits for an IPv6 router that QEMU's network does not have.
+  kernel_parameters = "ipv6.disable=1",
+}
 
 rimg.build("debian", function()
-  local vm = rimg.qemu {
+  local vm = rimg.qemu(answers:machine {
     iso_url = iso ~= "" and iso or medium(), iso_checksum = checksum,
     disk_size = "10G", memory = "1G", cpus = 2,
-    http_content = { ["/preseed.cfg"] = preseed },
     boot_command = {
       { expect = "boot:", timeout = "2m" },
-      -- Without IPv6: the installer waits for a router that QEMU's network does not have.
-      "install auto=true priority=critical ipv6.disable=1 url=http://{{ .HTTPIP }}:{{ .HTTPPort }}/preseed.cfg<enter>",
+      "install " .. answers.kernel_parameters .. "<enter>",
       -- Whatever the installer cannot do by itself it shows, and waits for somebody who is not there.
       {
         expect = "debian login:", timeout = "2h",
@@ -76,7 +80,7 @@ rimg.build("debian", function()
     },
     ssh_username = "vagrant", ssh_password = "vagrant",
     shutdown_command = "sudo systemctl poweroff",
-  }
+  })
   vm:run "cat /etc/debian_version"
   vm:finish { output_directory = "out" }:checksum { "sha256" }
 end)

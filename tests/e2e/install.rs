@@ -80,9 +80,7 @@ fn debians_installer_fetches_its_answers_and_what_stops_it_is_said() {
     }
     let sandbox = Sandbox::new();
     let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/debian-installer");
-    for name in ["build.lua", "preseed.cfg"] {
-        std::fs::copy(example.join(name), sandbox.join(name)).unwrap();
-    }
+    std::fs::copy(example.join("build.lua"), sandbox.join("build.lua")).unwrap();
     let run = sandbox.rimg(["run", "build.lua"]);
     sandbox.assert_clean();
     assert!(run.stdout.contains("GET /preseed.cfg"), "{}", run.stdout);

@@ -1,6 +1,8 @@
 //! The standard library: on trees of this host, with the facts and package managers of other distributions, and all of it
 //! twice in one real guest.
 
+mod installer;
+
 use std::path::Path;
 
 use super::docs::pages_below;

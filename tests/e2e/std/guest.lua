@@ -164,4 +164,17 @@ assert(cleaned.freed > 15e6, cleaned.freed)
 assert(cleaned.trimmed > 100e6 and cleaned.zeroed == 0, cleaned.trimmed)
 is("cat /etc/machine-id /var/log/some.log; ls /tmp/left /root/.bash_history /etc/ssh/ssh_host* /var/cache/apt/big.bin 2>/dev/null | wc -l", "0\n")
 is("stat -c '%U %s' /etc/machine-id; ls /.rimg-zero 2>/dev/null | wc -l", "root 0\n0\n")
+-- The script that ends an installation, in a system as one leaves it.
+local late = require("std.installer").answers {
+  release = "debian-12",
+  users = { { name = "vagrant", password = "vagrant", sudo = true, groups = { "builders" } },
+    { name = "late", password = "it's l8", shell = "/bin/sh", comment = "who's \"late\"", ssh_authorized_keys = { key } } },
+  root = { ssh_authorized_keys = { key } }, late_commands = { "printf '%s\\n' \"it's $((1 + 1))\" >/run/late" },
+}.files["late.sh"]
+vm:run({ "sh", "-s" }, { input = late, sudo = true })
+is("id -nG vagrant | grep -o builders; getent passwd late | cut -d: -f5-7; cat /run/late /root/.ssh/authorized_keys",
+  "builders\nwho's \"late\":/home/late:/bin/sh\nit's 2\n" .. key .. "\n")
+is("su - late -c 'cat .ssh/authorized_keys; stat -c \"%U %a\" .ssh'; visudo -c >/dev/null && cat /etc/sudoers.d/90-vagrant",
+  key .. "\nlate 700\nvagrant ALL=(ALL:ALL) NOPASSWD: ALL\n")
+is([[perl -e '@e = getpwnam("late"); print crypt("it" . chr(39) . "s l8", $e[1]) eq $e[1] ? "same" : "other"']], "same")
 vm:destroy()
