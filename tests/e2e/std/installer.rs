@@ -27,6 +27,11 @@ fn answers_pass_the_validators_of_their_formats() {
     run(&sandbox, "installer.lua");
 }
 
+#[test]
+fn seeds_of_cloud_init() {
+    run(&Sandbox::new(), "cloudinit.lua");
+}
+
 /// What the answers put into a machine's options is looked at as if it were to be started.
 #[test]
 fn machines_take_the_answers() {
