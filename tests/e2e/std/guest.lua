@@ -157,13 +157,6 @@ local report = vm:apply(test.expect {
 })
 assert(report.ok and report.count == 17, report.count)
 
--- Last, as in a build: what does not belong into an image.
-sh "echo x >/var/log/some.log; echo y >/tmp/left; echo z >/root/.bash_history; head -c 20000000 /dev/urandom >/var/cache/apt/big.bin"
-local cleaned = twice(function() return cleanup.all() end)
-assert(cleaned.freed > 15e6, cleaned.freed)
-assert(cleaned.trimmed > 100e6 and cleaned.zeroed == 0, cleaned.trimmed)
-is("cat /etc/machine-id /var/log/some.log; ls /tmp/left /root/.bash_history /etc/ssh/ssh_host* /var/cache/apt/big.bin 2>/dev/null | wc -l", "0\n")
-is("stat -c '%U %s' /etc/machine-id; ls /.rimg-zero 2>/dev/null | wc -l", "root 0\n0\n")
 -- The script that ends an installation, in a system as one leaves it.
 local late = require("std.installer").answers {
   release = "debian-12",
@@ -177,4 +170,12 @@ is("id -nG vagrant | grep -o builders; getent passwd late | cut -d: -f5-7; cat /
 is("su - late -c 'cat .ssh/authorized_keys; stat -c \"%U %a\" .ssh'; visudo -c >/dev/null && cat /etc/sudoers.d/90-vagrant",
   key .. "\nlate 700\nvagrant ALL=(ALL:ALL) NOPASSWD: ALL\n")
 is([[perl -e '@e = getpwnam("late"); print crypt("it" . chr(39) . "s l8", $e[1]) eq $e[1] ? "same" : "other"']], "same")
+
+-- Last, as in a build: what does not belong into an image.
+sh "echo x >/var/log/some.log; echo y >/tmp/left; echo z >/root/.bash_history; head -c 20000000 /dev/urandom >/var/cache/apt/big.bin"
+local cleaned = twice(function() return cleanup.all() end)
+assert(cleaned.freed > 15e6, cleaned.freed)
+assert(cleaned.trimmed > 100e6 and cleaned.zeroed == 0, cleaned.trimmed)
+is("cat /etc/machine-id /var/log/some.log; ls /tmp/left /root/.bash_history /etc/ssh/ssh_host* /var/cache/apt/big.bin 2>/dev/null | wc -l", "0\n")
+is("stat -c '%U %s' /etc/machine-id; ls /.rimg-zero 2>/dev/null | wc -l", "root 0\n0\n")
 vm:destroy()
