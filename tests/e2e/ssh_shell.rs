@@ -70,6 +70,8 @@ fn in_a_machine_that_a_build_works_on_and_that_is_kept() {
     terminal.resize(100, 40);
     // Ctrl-C is the command's there, not rimg's here.
     terminal.enter("\x03");
+    // It throws away what was typed and not read yet.
+    terminal.wait_for("$ ", LONG);
     terminal.enter("echo is:$(stty size)\n");
     terminal.wait_for("is:40 100", LONG);
     terminal.enter("exit 6\n");
