@@ -46,6 +46,8 @@ pub enum Command {
     Ssh(SshArgs),
     /// Show or remove what is kept between runs: downloads, records, checkpoints
     Cache(CacheArgs),
+    /// Bring Lua modules from elsewhere into lua_modules/, to be kept beside the script
+    Vendor(VendorArgs),
     /// Say what this host can build, and what is missing
     Doctor(DoctorArgs),
     /// Write the type annotations of the Lua API, for editors
@@ -291,6 +293,74 @@ pub struct CacheClearArgs {
     /// Print one JSON object
     #[arg(long, env = "RIMG_JSON", value_parser = FalseyValueParser::new())]
     pub json: bool,
+}
+
+/// `rimg vendor`.
+#[derive(Debug, Args)]
+pub struct VendorArgs {
+    #[command(subcommand)]
+    pub command: VendorCommand,
+}
+
+/// What to do with the modules in `lua_modules/`.
+#[derive(Debug, Subcommand)]
+pub enum VendorCommand {
+    /// Fetch a module from a git repository or an archive, for `require "NAME"`
+    Add(VendorAddArgs),
+    /// Show which modules there are, and where they came from
+    #[command(alias = "list")]
+    Ls(VendorLsArgs),
+    /// Say which files are not what was fetched
+    Verify(VendorVerifyArgs),
+    /// Remove modules
+    #[command(alias = "remove")]
+    Rm(VendorRmArgs),
+}
+
+/// `rimg vendor add`.
+#[derive(Debug, Args)]
+pub struct VendorAddArgs {
+    /// What scripts require it as
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// A tar or zip archive (http, https, s3, file, or a path), or a git repository
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// What the archive must be: sha256:…, file:URL of a checksum file, or none. Of a repository: the commit
+    #[arg(long, value_name = "CHECKSUM", env = "RIMG_CHECKSUM")]
+    pub checksum: Option<String>,
+    /// The branch, tag or commit of a repository (default: its HEAD); the lock keeps the commit
+    #[arg(long, value_name = "REV", env = "RIMG_REV")]
+    pub rev: Option<String>,
+    /// The folder in it that is the module (default: all of it)
+    #[arg(long, value_name = "DIR", env = "RIMG_PATH")]
+    pub path: Option<String>,
+    /// Replace a module of that name
+    #[arg(long, env = "RIMG_FORCE", value_parser = FalseyValueParser::new())]
+    pub force: bool,
+}
+
+/// `rimg vendor ls`.
+#[derive(Debug, Args)]
+pub struct VendorLsArgs {
+    /// Print the lock, one JSON object
+    #[arg(long, env = "RIMG_JSON", value_parser = FalseyValueParser::new())]
+    pub json: bool,
+}
+
+/// `rimg vendor verify`.
+#[derive(Debug, Args)]
+pub struct VendorVerifyArgs {
+    /// Only these modules
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+}
+
+/// `rimg vendor rm`.
+#[derive(Debug, Args)]
+pub struct VendorRmArgs {
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
 }
 
 /// `rimg doctor`.

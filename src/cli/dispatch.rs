@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use super::args::{Cli, Command};
-use super::{cache, check, completions, doctor, download, gc, init, inspect, ps, run, ssh, types};
+use super::{cache, check, completions, doctor, download, gc, init, inspect, ps, run, ssh, types, vendor};
 use crate::error::{Error, Kind};
 use crate::script::Outcome;
 use crate::ui::error_text;
@@ -45,6 +45,7 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Gc(args) => gc::gc(args),
         Command::Cache(args) => cache::cache(&args),
         Command::Doctor(args) => doctor::doctor(&args),
+        Command::Vendor(args) => vendor::vendor(args),
         Command::Types(args) => types::types(&args),
         Command::Ssh(args) => match ssh::ssh(args) {
             Ok(code) => return ExitCode::from(code),

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+pub mod alone;
 pub mod args;
 pub mod cache;
 pub mod check;
@@ -20,6 +21,7 @@ pub mod session;
 pub mod signals;
 pub mod ssh;
 pub mod types;
+pub mod vendor;
 
 pub use args::Cli;
 pub use dispatch::dispatch;

@@ -1,5 +1,8 @@
-//! Finds what `require` asks for: rimg itself, the embedded standard library, then files beside the script.
+//! Finds what `require` asks for: rimg itself, the embedded standard library, then files beside the script, in
+//! `rimg.module_path`, and in `lua_modules/`.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
@@ -8,6 +11,7 @@ use mlua::{Function, Lua};
 
 use super::error::lua_error;
 use super::state::{self, State};
+use super::vendored;
 use crate::engine::options::did_you_mean;
 use crate::error::{Error, Kind, Result, io_error};
 
@@ -16,6 +20,15 @@ static STDLIB: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/stdlib");
 
 /// `lua/prelude.lua`, the Lua half of the runtime.
 pub const PRELUDE: &str = include_str!("../../lua/prelude.lua");
+
+/// Where a run looks for modules.
+#[derive(Debug, Default)]
+pub struct Modules {
+    /// The folders of `rimg.module_path`, in order.
+    pub path: RefCell<Vec<PathBuf>>,
+    /// The vendored modules that were compared with their lock.
+    compared: RefCell<BTreeSet<PathBuf>>,
+}
 
 /// Finds a module; returns its chunk and where it came from.
 pub fn find_module(lua: &Lua, name: &str) -> mlua::Result<(Function, String)> {
@@ -36,14 +49,23 @@ pub fn find_module(lua: &Lua, name: &str) -> mlua::Result<(Function, String)> {
         return Err(lua_error(error));
     }
     let relative = name.replace('.', "/");
-    let tried: Vec<PathBuf> = [format!("{relative}.lua"), format!("{relative}/init.lua")]
-        .iter()
-        .map(|file| state.settings.resolve(file))
-        .collect();
-    for path in &tried {
-        if path.is_file() {
-            let shown = shown_name(&state, path);
-            return Ok((load_path(lua, &state, path, &shown).map_err(lua_error)??, shown));
+    let mut tried: Vec<PathBuf> = Vec::new();
+    for folder in folders(&state) {
+        let mut files = vec![format!("{relative}.lua"), format!("{relative}/init.lua")];
+        let vendored = folder.join(vendored::LOCK).is_file();
+        if vendored && !relative.contains('/') {
+            // As repositories of a single file have it.
+            files.push(format!("{relative}/{relative}.lua"));
+        }
+        for path in files.iter().map(|file| folder.join(file)) {
+            if path.is_file() {
+                if vendored {
+                    compare(&state, &folder, name.split('.').next().unwrap_or(name));
+                }
+                let shown = shown_name(&state, &path);
+                return Ok((load_path(lua, &state, &path, &shown).map_err(lua_error)??, shown));
+            }
+            tried.push(path);
         }
     }
     let mut error = Error::new(Kind::Script, format!("there is no module {name:?}"));
@@ -54,6 +76,23 @@ pub fn find_module(lua: &Lua, name: &str) -> mlua::Result<(Function, String)> {
         error = error.hint("the standard library's modules have names of their own, such as std.debian");
     }
     Err(lua_error(error))
+}
+
+/// Returns the folders in which modules are looked for, in order.
+fn folders(state: &State) -> Vec<PathBuf> {
+    let mut folders = vec![state.settings.script_dir.clone()];
+    folders.extend(state.modules.path.borrow().iter().cloned());
+    folders.extend(Some(state.settings.resolve(vendored::FOLDER)).filter(|folder| folder.is_dir()));
+    folders
+}
+
+/// Says, once, when a vendored module is not what its lock says.
+fn compare(state: &State, folder: &Path, module: &str) {
+    if state.modules.compared.borrow_mut().insert(folder.join(module))
+        && let Some(warning) = vendored::warning(folder, module)
+    {
+        state.ui.warn(format!("{warning}; `rimg vendor verify` looks again, `rimg vendor add --force` gets it anew"));
+    }
 }
 
 fn no_std_module(name: &str) -> Error {

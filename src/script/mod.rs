@@ -13,6 +13,7 @@ pub mod runtime;
 pub mod state;
 pub mod value;
 pub mod variables;
+pub mod vendored;
 
 #[cfg(test)]
 mod annotations;

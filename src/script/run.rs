@@ -174,6 +174,7 @@ fn prepare(options: &RunOptions, ui: &Ui, scope: &Scope, resources: &Resources) 
         builds: RefCell::default(),
         tasks: RefCell::default(),
         sources: RefCell::default(),
+        modules: loader::Modules::default(),
         trampoline: OnceCell::new(),
         flow: OnceCell::new(),
     };

@@ -9,6 +9,7 @@ use mlua::{Function, Lua, Table};
 use tokio::task::JoinHandle;
 
 use super::builds::Build;
+use super::loader::Modules;
 use super::variables::Variables;
 use crate::engine::journal::Journal;
 use crate::engine::schedule::{Schedule, Selection};
@@ -40,6 +41,8 @@ pub struct State {
     pub tasks: RefCell<VecDeque<JoinHandle<()>>>,
     /// The source of every chunk that was loaded, by the name Lua shows for it.
     pub sources: RefCell<BTreeMap<String, String>>,
+    /// Where `require` looks besides the script's folder.
+    pub modules: Modules,
     /// `trampoline` of the prelude.
     pub trampoline: OnceCell<Function>,
     /// `flow` of the prelude: step, timeout, parallel, retry, apply.

@@ -47,4 +47,5 @@ mod std;
 mod support;
 mod transfer;
 mod typing;
+mod vendor;
 mod vm;

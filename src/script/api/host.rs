@@ -34,6 +34,7 @@ pub fn register(lua: &Lua, rimg: &Table) -> mlua::Result<()> {
         .function("fail", fail)?
         .async_function("git", super::git::git)?
         .function("isotime", isotime)?
+        .function("module_path", module_path)?
         .function("template", template)?
         .function("timestamp", timestamp)?
         .function("uuid", uuid)?
@@ -53,6 +54,21 @@ pub fn classes() -> Vec<(&'static str, &'static [&'static str])> {
         ("rimg.HttpOptions", fields::<super::http::HttpOptions>()),
         ("rimg.JsonEncodeOptions", fields::<super::json::EncodeOptions>()),
     ]
+}
+
+/// Adds a folder to those in which `require` looks.
+fn module_path(lua: &Lua, folder: mlua::Value) -> mlua::Result<()> {
+    let state = crate::script::state::of(lua)?;
+    let folder = state.settings.resolve(path("rimg.module_path", "folder", &folder)?);
+    if !folder.is_dir() {
+        let error = Error::new(Kind::Option, format!("rimg.module_path: there is no folder {}", folder.display()));
+        return Err(lua_error(error.hint("relative paths start at the script's folder")));
+    }
+    let mut folders = state.modules.path.borrow_mut();
+    if !folders.contains(&folder) {
+        folders.push(folder);
+    }
+    Ok(())
 }
 
 /// When this run began: what `rimg.timestamp` says all over it.
