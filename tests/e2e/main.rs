@@ -19,6 +19,7 @@ mod docs;
 mod download;
 mod download_cli;
 mod download_hostile;
+mod examples;
 mod full_disk;
 mod host;
 mod host_keys;

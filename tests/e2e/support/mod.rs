@@ -1,6 +1,7 @@
 //! What the end-to-end tests share; a file a subject.
 
 pub mod build;
+pub mod cloud;
 pub mod http;
 pub mod image;
 pub mod installer;
