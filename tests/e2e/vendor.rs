@@ -59,7 +59,7 @@ fn a_repository_is_vendored_at_a_commit_and_what_is_changed_in_it_is_warned_of()
     assert_eq!(entry["files"].as_object().unwrap().keys().collect::<Vec<_>>(), ["init.lua", "part/init.lua"]);
     assert!(!sandbox.join("lua_modules/roles/.git").exists());
     let listed = vendor(&sandbox, &["ls"]).expect_code(0);
-    assert!(listed.stdout.contains(&format!("roles  repo lua/  {} (v1)", &one[..12])), "{}", listed.stdout);
+    assert!(listed.stdout.contains(&format!("roles  repo lua/  {} (v1)", one.get(..12).unwrap())), "{}", listed.stdout);
 
     // The same again is refused, another version is taken by force; the same lock comes of the same thing.
     let text = sandbox.read("lua_modules/lock.json");
@@ -71,7 +71,7 @@ fn a_repository_is_vendored_at_a_commit_and_what_is_changed_in_it_is_warned_of()
     assert_eq!(sandbox.read("lua_modules/lock.json"), text);
 
     // A commit, whole or its beginning; a wrong one.
-    for rev in [&one[..], &one[..9]] {
+    for rev in [one.as_str(), one.get(..9).unwrap()] {
         vendor(&sandbox, &["add", "roles", "repo", "--rev", rev, "--path", "lua", "--force"]).expect_code(0);
         assert!(sandbox.read("lua_modules/lock.json").contains(&one));
     }

@@ -81,7 +81,9 @@ impl Repository {
             .args(args)
             .stdin(Stdio::null());
         command.env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0");
-        NOT_OURS.iter().for_each(|name| drop(command.env_remove(name)));
+        for name in NOT_OURS {
+            command.env_remove(name);
+        }
         process::output(&mut command).await
     }
 
