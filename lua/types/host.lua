@@ -190,3 +190,8 @@ function rimg.log.error(...) end
 ---@param message string
 ---@param options? rimg.FailOptions
 function rimg.fail(message, options) end
+
+---Adds a folder to those in which `require` looks: after the script's own, before `lua_modules/`, in which `rimg vendor`
+---puts modules from elsewhere: `rimg.module_path "../shared"`. A folder that is not there is an error.
+---@param folder string Relative to the script's folder.
+function rimg.module_path(folder) end

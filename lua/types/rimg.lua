@@ -80,13 +80,6 @@ function Build:await() end
 ---@overload fun(name: string, fn: fun(): any): rimg.Build
 function rimg.build(name, options, fn) end
 
--- Modules --------------------------------------------------------------------
-
----Adds a folder to those in which `require` looks: after the script's own, before `lua_modules/`, in which `rimg vendor`
----puts modules from elsewhere: `rimg.module_path "../shared"`. A folder that is not there is an error.
----@param folder string Relative to the script's folder.
-function rimg.module_path(folder) end
-
 -- What a run is given --------------------------------------------------------
 
 ---@class rimg.VarOptions

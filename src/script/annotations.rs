@@ -229,8 +229,9 @@ fn every_function_of_the_standard_library_is_annotated() {
             .filter_map(|line| line.strip_prefix("function M.")?.split_once('(').map(|(name, _)| name.to_owned()))
             .collect();
         let prefix = format!("std.{module}.");
-        let annotated: BTreeSet<String> =
-            annotations.functions.iter().filter_map(|name| name.strip_prefix(&prefix)).map(str::to_owned).collect();
+        let names = annotations.functions.iter().filter_map(|name| name.strip_prefix(&prefix));
+        // Those of a class are methods of what a function returns.
+        let annotated: BTreeSet<String> = names.filter(|name| !name.contains('.')).map(str::to_owned).collect();
         assert_eq!(annotated, live, "{path} beside lua/types/std_{module}.lua");
         let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/std/README.md");
         let index = std::fs::read_to_string(page).unwrap();
