@@ -30,6 +30,22 @@ impl OutputSink for Captured {
     }
 }
 
+/// Tells of the first output.
+struct Telling<'n> {
+    out: Captured,
+    heard: &'n tokio::sync::Notify,
+}
+
+impl OutputSink for Telling<'_> {
+    fn stdout(&mut self, bytes: &[u8]) {
+        self.out.stdout(bytes);
+        self.heard.notify_one();
+    }
+    fn stderr(&mut self, bytes: &[u8]) {
+        self.out.stderr(bytes);
+    }
+}
+
 pub fn options() -> SshOptions {
     SshOptions { ssh_username: Some("root".into()), ..SshOptions::default() }
 }
@@ -522,15 +538,16 @@ async fn a_broken_connection_is_noticed_and_leaves_no_half_file() {
     assert!(killed.elapsed() < Duration::from_secs(30), "{:?}", killed.elapsed());
 
     let ssh = ssh::wait(&target, Duration::from_secs(20), &lib.cx).await.unwrap();
+    let heard = tokio::sync::Notify::new();
     let cut = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        heard.notified().await;
         sshd.hang_up();
     };
-    let mut out = Captured::default();
+    let mut out = Telling { out: Captured::default(), heard: &heard };
     let command = Command::shell("echo before; sleep 60");
     let (result, ()) = tokio::join!(ssh.exec(&command, &mut out), cut);
     let error = result.unwrap_err();
-    assert_eq!((error.kind(), out.stdout.as_slice()), (Kind::Connect, &b"before\n"[..]));
+    assert_eq!((error.kind(), out.out.stdout.as_slice()), (Kind::Connect, &b"before\n"[..]));
     assert!(error.to_string().contains("the command's end was not seen"), "{error}");
     assert_eq!(run(&*ssh::wait(&target, Duration::from_secs(20), &lib.cx).await.unwrap(), "echo up").await.1, "up\n");
 }
