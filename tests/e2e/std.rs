@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::docs::pages_below;
 use super::support::http::{Answer, Server};
-use super::support::image::{guest, hardening_guest};
+use super::support::image::guest;
 use super::support::rimg::{Run, Sandbox};
 use super::support::sshd::keygen;
 
@@ -119,13 +119,4 @@ fn every_module_twice_in_one_guest() {
 #[test]
 fn hardening_of_other_distributions() {
     run(&Sandbox::new(), "harden.lua");
-}
-
-#[test]
-fn a_guest_is_hardened() {
-    let Some(image) = hardening_guest() else { return };
-    let sandbox = Sandbox::new();
-    sandbox.write("image", image.display().to_string());
-    keygen(&sandbox.join("key"), &["-t", "ed25519", "-N", ""]);
-    run(&sandbox, "hardened.lua");
 }
