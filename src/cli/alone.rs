@@ -1,28 +1,21 @@
 //! Work of a subcommand that runs no script, but downloads and can be interrupted as a run is.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::args::OutputArgs;
 use super::output::{self, Show};
-use super::{logging, signals};
+use super::{logging, session, signals};
 use crate::engine::journal::Journal;
 use crate::engine::{BuildCx, Mode, Resources, Scope, Settings};
-use crate::error::{Error, Kind, Result, io_error};
+use crate::error::{Result, io_error};
 use crate::host::dirs;
 use crate::ui::Ui;
-
-/// How long work on other threads may take to notice the end.
-const LAST_WORK: Duration = Duration::from_secs(2);
 
 /// Does `work` with the surroundings that a script has from its run; `name` is what the journal calls it.
 pub fn run<T>(name: &str, shown: &OutputArgs, work: impl AsyncFnOnce(&BuildCx) -> Result<T>) -> Result<T> {
     let (ui, thread) = output::start(shown, Show::Beside)?;
     logging::start(&ui, None)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Error::new(Kind::Host, "cannot start the threads of a download").caused_by(e))?;
+    let runtime = session::runtime()?;
     let scope = Scope::new();
     let journal = Journal::of_this_process(name, &dirs::cache()?, &dirs::state()?);
     let cx = surroundings(&ui, &scope, &journal)?;
@@ -33,7 +26,7 @@ pub fn run<T>(name: &str, shown: &OutputArgs, work: impl AsyncFnOnce(&BuildCx) -
         signals.abort();
         result
     };
-    runtime.shutdown_timeout(LAST_WORK);
+    runtime.shutdown_timeout(session::LAST_WORK);
     journal.close();
     thread.join();
     result

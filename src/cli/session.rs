@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
+
 use super::args::{OutputArgs, ScriptArgs};
 use super::output::{self, Show};
 use super::{logging, signals};
@@ -12,7 +14,7 @@ use crate::host::dirs;
 use crate::script::{self, Inspection, Outcome, RunOptions};
 
 /// How long work on other threads may take to notice that the run is over.
-const LAST_WORK: Duration = Duration::from_secs(2);
+pub(super) const LAST_WORK: Duration = Duration::from_secs(2);
 
 /// Returns the options that `script` stands for, in a mode.
 pub fn options(script: ScriptArgs, mode: Mode, debug: bool) -> RunOptions {
@@ -27,14 +29,17 @@ pub fn options(script: ScriptArgs, mode: Mode, debug: bool) -> RunOptions {
     }
 }
 
+/// Returns the threads on which a command does its work.
+pub(super) fn runtime() -> Result<Runtime> {
+    let made = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    made.map_err(|e| Error::new(Kind::Host, "cannot start the threads of a run").caused_by(e))
+}
+
 /// Runs a script to its end, and shows what happens.
 pub fn run(mut options: RunOptions, output: &OutputArgs, show: Show) -> Result<(Outcome, Inspection)> {
     let (ui, thread) = output::start(output, show)?;
     logging::start(&ui, output.log_file.as_deref())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Error::new(Kind::Host, "cannot start the threads of a run").caused_by(e))?;
+    let runtime = runtime()?;
     let scope = Scope::new();
     let journal = Journal::of_this_process(&options.script.display().to_string(), &dirs::cache()?, &dirs::state()?);
     options.journal = Some(journal.clone());

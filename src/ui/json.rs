@@ -30,7 +30,7 @@ impl<W: Write + Send> Json<W> {
     fn write(&mut self, stamped: &Stamped) {
         // An event holds text and numbers only, so this cannot fail but for the reader going away.
         if let Ok(line) = serde_json::to_string(stamped) {
-            let mut line = text::escape_json(&line).into_owned();
+            let mut line = text::escape_json(line);
             line.push('\n');
             let _ = self.out.write_all(line.as_bytes()).and_then(|()| self.out.flush());
         }

@@ -1,7 +1,5 @@
 //! Text of unknown origin made fit for a terminal: no control sequences, known width.
 
-use std::borrow::Cow;
-
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Returns one line of a guest's output as it may be shown: escape sequences removed, what a carriage return
@@ -45,9 +43,9 @@ pub fn sanitize(line: &str) -> String {
 }
 
 /// Writes JSON with what a terminal might act upon escaped; it means the same.
-pub fn escape_json(json: &str) -> Cow<'_, str> {
+pub fn escape_json(json: String) -> String {
     if !json.chars().any(needs_care) {
-        return json.into();
+        return json;
     }
     let mut escaped = String::with_capacity(json.len() + 32);
     for c in json.chars() {
@@ -57,7 +55,7 @@ pub fn escape_json(json: &str) -> Cow<'_, str> {
             false => escaped.push(c),
         }
     }
-    escaped.into()
+    escaped
 }
 
 /// Control characters, and those that reorder the text around them.
@@ -174,7 +172,7 @@ mod tests {
         assert_eq!(sanitize("a\tb\x07"), "a       b");
         assert_eq!(sanitize("abc\x08\x08d\0"), "ad\u{fffd}");
         assert_eq!(sanitize("safe\u{202e}txt"), "safe\u{fffd}txt");
-        assert_eq!(escape_json("[\"a\u{9b}\u{202e}é\u{7f}\"]"), r#"["a\u009b\u202eé\u007f"]"#);
+        assert_eq!(escape_json("[\"a\u{9b}\u{202e}é\u{7f}\"]".into()), r#"["a\u009b\u202eé\u007f"]"#);
         assert_eq!(sanitize("plain text, ümlaut, 日本\n"), "plain text, ümlaut, 日本");
     }
 

@@ -31,7 +31,7 @@ fn example(sandbox: &Sandbox, mode: &str, name: &str, args: &[&str], variables: 
         command.env(format!("RIMG_VAR_{name}"), value);
     }
     let run = Run::of(&mut command);
-    sandbox.assert_clean();
+    sandbox.assert_clean_after(&run);
     run
 }
 

@@ -75,13 +75,19 @@ impl Sandbox {
     pub fn run(&self, source: &str, args: &[&str]) -> Run {
         self.write("build.lua", source);
         let run = self.rimg(["run", "build.lua"].iter().chain(args));
-        self.assert_clean();
+        self.assert_clean_after(&run);
         run
     }
 
     /// Fails the test if a process, a socket, a private folder or half an output of a run that is over is left.
     #[track_caller]
     pub fn assert_clean(&self) {
+        self.assert_clean_after(&"");
+    }
+
+    /// The same, and shows the run that left it.
+    #[track_caller]
+    pub fn assert_clean_after(&self, run: &dyn std::fmt::Debug) {
         let deadline = Instant::now() + Duration::from_secs(2);
         loop {
             let left = self.leftovers();
@@ -89,7 +95,7 @@ impl Sandbox {
                 return;
             }
             // What was killed a moment ago may still be on the kernel's list.
-            assert!(Instant::now() < deadline, "left over: {left:#?}");
+            assert!(Instant::now() < deadline, "left over: {left:#?}\n{run:?}");
             std::thread::park_timeout(Duration::from_millis(50));
         }
     }
@@ -104,9 +110,11 @@ impl Sandbox {
             for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
                 let Ok(kind) = entry.file_type() else { continue };
                 let half = entry.file_name().to_string_lossy().contains(".rimg-");
-                if half || private.contains(&folder) || kind.is_socket() {
+                let is_private = private.iter().any(|private| folder.starts_with(private));
+                if half || is_private || kind.is_socket() {
                     left.push(format!("file {}", entry.path().display()));
-                } else if kind.is_dir() {
+                }
+                if kind.is_dir() {
                     folders.push(entry.path());
                 }
             }
