@@ -41,6 +41,8 @@ pub enum Kind {
     Cancelled,
     /// An output is there already.
     Exists,
+    /// A cloud refuses, or fails at, what it was asked for.
+    Cloud,
     /// A thing that this builder, format or host cannot do.
     Unsupported,
     /// A defect of rimg.
@@ -49,7 +51,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 16] = [
+    pub const ALL: [Kind; 17] = [
         Kind::Usage,
         Kind::Script,
         Kind::Option,
@@ -64,6 +66,7 @@ impl Kind {
         Kind::Timeout,
         Kind::Cancelled,
         Kind::Exists,
+        Kind::Cloud,
         Kind::Unsupported,
         Kind::Internal,
     ];
@@ -85,6 +88,7 @@ impl Kind {
             Kind::Timeout => "timeout",
             Kind::Cancelled => "cancelled",
             Kind::Exists => "exists",
+            Kind::Cloud => "cloud",
             Kind::Unsupported => "unsupported",
             Kind::Internal => "internal",
         }

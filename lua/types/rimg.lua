@@ -24,6 +24,7 @@ local rimg = {}
 ---| "timeout" # Something took longer than it was allowed to.
 ---| "cancelled" # The run, the build or the operation was cancelled.
 ---| "exists" # An output is there already.
+---| "cloud" # A cloud refuses, or fails at, what it was asked for; `err.code` is its own code.
 ---| "unsupported" # This builder, format or host cannot do it.
 ---| "internal" # A defect of rimg: please report it.
 
@@ -44,6 +45,8 @@ local rimg = {}
 ---@field machine? string The machine an operation failed on.
 ---@field operation? string The operation that failed: `run`, `upload`, …
 ---@field option? string The path of the option that is wrong.
+---@field code? string What a cloud calls it: `"InvalidAMIID.NotFound"`.
+---@field action? string The request that a cloud refused, as its policies call it: `"ec2:RunInstances"`.
 
 -- Builds ---------------------------------------------------------------------
 

@@ -1,5 +1,7 @@
 //! The registry of builders: a new one is a folder here and a line in [`REGISTRY`].
 
+#[cfg(feature = "amazon")]
+pub mod amazon;
 #[cfg(test)]
 pub mod folder;
 pub mod host;

@@ -1,0 +1,202 @@
+//! The connection to AWS: the SDK with its whole chain of credentials, its retries, and rimg's HTTP client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::default_provider::region::DefaultRegionChain;
+use aws_config::ecs::EcsCredentialsProvider;
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::environment::region::EnvironmentVariableRegionProvider;
+use aws_config::meta::credentials::CredentialsProviderChain;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::profile_file::{ProfileFileKind, ProfileFiles};
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::provider_config::ProviderConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+
+use super::access::{AccessOptions, Polling};
+use super::error;
+use super::http::Http;
+use super::role::Role;
+use crate::error::{Error, Kind, Result};
+
+/// How often a request is sent in all, where it fails in passing.
+const ATTEMPTS: u32 = 10;
+/// The longest pause between two of them.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+
+/// AWS in one region, as somebody. Clones are cheap.
+#[derive(Clone)]
+pub struct Client {
+    pub region: Arc<str>,
+    pub ec2: aws_sdk_ec2::Client,
+    pub polling: Polling,
+    config: SdkConfig,
+    access: Arc<AccessOptions>,
+}
+
+impl Client {
+    /// Finds out who rimg is and where. The first that has credentials counts: the options; the environment; the profile, with
+    /// SSO, roles and processes; a web identity; the container; the instance.
+    pub async fn connect(access: &AccessOptions) -> Result<Client> {
+        let http = Http::new(access.insecure_skip_tls_verify)?;
+        let region = region(access, &http).await?;
+        let attempts = access.max_retries.map_or(ATTEMPTS, |retries| retries.saturating_add(1));
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .http_client(http.clone())
+            .region(region.clone())
+            .retry_config(RetryConfig::adaptive().with_max_attempts(attempts).with_max_backoff(LONGEST_PAUSE))
+            // Answers are read whole, under a limit of their own.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .profile_files(files(access));
+        if let Some(profile) = &access.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(url) = &access.endpoint_url {
+            loader = loader.endpoint_url(url);
+        }
+        let config = credentials(loader, access, &http, &region).await.load().await;
+        let config = match Role::of(access, &config).await? {
+            None => config,
+            Some(role) => {
+                // What was cached are the credentials that the role is taken with.
+                let cache = aws_config::identity::IdentityCache::lazy().build();
+                config.into_builder().credentials_provider(SharedCredentialsProvider::new(role)).identity_cache(cache).build()
+            }
+        };
+        if !access.skip_credential_validation {
+            present(&config).await?;
+        }
+        Ok(Client::of(config, Arc::new(access.clone()), &region))
+    }
+
+    fn of(config: SdkConfig, access: Arc<AccessOptions>, region: &Region) -> Client {
+        let mut ec2 = aws_sdk_ec2::config::Builder::from(&config);
+        if let Some(url) = &access.custom_endpoint_ec2 {
+            ec2 = ec2.endpoint_url(url);
+        }
+        let ec2 = aws_sdk_ec2::Client::from_conf(ec2.build());
+        Client { region: region.as_ref().into(), ec2, polling: access.aws_polling, config, access }
+    }
+
+    /// Returns the same account in another region.
+    #[must_use]
+    pub fn in_region(&self, region: &str) -> Client {
+        if *self.region == *region {
+            return self.clone();
+        }
+        let region = Region::new(region.to_owned());
+        let config = self.config.clone().into_builder().region(region.clone()).build();
+        Client::of(config, self.access.clone(), &region)
+    }
+
+    pub fn iam(&self) -> aws_sdk_iam::Client {
+        aws_sdk_iam::Client::new(&self.config)
+    }
+
+    pub fn ssm(&self) -> aws_sdk_ssm::Client {
+        aws_sdk_ssm::Client::new(&self.config)
+    }
+
+    pub fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
+        aws_sdk_secretsmanager::Client::new(&self.config)
+    }
+
+    pub fn sts(&self) -> aws_sdk_sts::Client {
+        aws_sdk_sts::Client::new(&self.config)
+    }
+
+    /// Returns the options it was made with.
+    pub fn access(&self) -> &AccessOptions {
+        &self.access
+    }
+
+    /// Makes an error of a failed request; `action` is what a policy calls it: `ec2:RunInstances`.
+    pub async fn failed<E: error::Failure>(&self, action: &'static str, failure: error::SdkError<E>) -> Error {
+        let encoded = error::encoded(&failure).filter(|_| self.access.decode_authorization_messages);
+        let failed = error::of(action, &self.region, failure);
+        let Some(encoded) = encoded else { return failed };
+        let decoded = self.sts().decode_authorization_message().encoded_message(encoded).send().await;
+        match decoded.ok().and_then(|answer| answer.decoded_message) {
+            Some(text) => failed.hint(format!("decoded: {text}")),
+            None => failed,
+        }
+    }
+}
+
+/// Returns the files of the shared configuration; none of the options' own where it is the usual ones.
+fn files(access: &AccessOptions) -> ProfileFiles {
+    match &access.shared_credentials_file {
+        None => ProfileFiles::default(),
+        Some(path) => ProfileFiles::builder()
+            .include_default_config_file(true)
+            .with_file(ProfileFileKind::Credentials, path)
+            .build(),
+    }
+}
+
+/// Finds the region: the option, the environment, the profile, and the instance that this is.
+async fn region(access: &AccessOptions, http: &Http) -> Result<Region> {
+    if let Some(region) = &access.region {
+        return Ok(Region::new(region.clone()));
+    }
+    let provider = ProviderConfig::without_region().with_http_client(http.clone());
+    let found = if access.skip_metadata_api_check {
+        let mut profile = ProfileFileRegionProvider::builder().configure(&provider);
+        if let Some(name) = &access.profile {
+            profile = profile.profile_name(name);
+        }
+        RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else(profile.build()).region().await
+    } else {
+        let mut chain = DefaultRegionChain::builder().configure(provider);
+        if let Some(name) = &access.profile {
+            chain = chain.profile_name(name);
+        }
+        chain.build().region().await
+    };
+    found.ok_or_else(|| {
+        Error::new(Kind::Option, "option `region` is required: neither AWS_REGION nor a profile names one")
+            .field("option", "region")
+            .hint("region = \"eu-central-1\"")
+    })
+}
+
+/// Adds the credentials that the options give, or the chain without the metadata service.
+async fn credentials(loader: ConfigLoader, access: &AccessOptions, http: &Http, region: &Region) -> ConfigLoader {
+    if let (Some(key), Some(secret)) = (&access.access_key, &access.secret_key) {
+        let given = Credentials::new(key, secret, access.token.clone(), None, "the options");
+        return loader.credentials_provider(given);
+    }
+    if !access.skip_metadata_api_check {
+        return loader;
+    }
+    let provider = ProviderConfig::without_region().with_http_client(http.clone()).with_region(Some(region.clone()));
+    let mut profile = ProfileFileCredentialsProvider::builder().configure(&provider).profile_files(files(access));
+    if let Some(name) = &access.profile {
+        profile = profile.profile_name(name);
+    }
+    let web_identity = WebIdentityTokenCredentialsProvider::builder().configure(&provider).build();
+    let container = EcsCredentialsProvider::builder().configure(&provider).build();
+    let environment = CredentialsProviderChain::first_try("Environment", EnvironmentVariableCredentialsProvider::new());
+    let chain = match access.profile {
+        // A profile that is named counts more than what happens to be in the environment.
+        Some(_) => CredentialsProviderChain::first_try("Profile", profile.build()),
+        None => environment
+            .or_else("Profile", profile.build())
+            .or_else("WebIdentityToken", web_identity)
+            .or_else("EcsContainer", container),
+    };
+    loader.credentials_provider(chain)
+}
+
+/// Finds credentials now: without any, the first request would only say so much later.
+async fn present(config: &SdkConfig) -> Result<()> {
+    let missing = || Error::new(Kind::Auth, "no credentials for AWS").hint(error::NO_CREDENTIALS);
+    let provider = config.credentials_provider().ok_or_else(missing)?;
+    provider.provide_credentials().await.map(drop).map_err(error::of_credentials)
+}
