@@ -135,8 +135,7 @@ impl BuildCx {
 
     /// Returns what was sealed; none where it was with another key.
     pub fn unseal(&self, sealed: &str) -> Result<Option<String>> {
-        let opened = seal::open(&secret::local_key(&self.settings.state_dir)?, Purpose::Access, sealed);
-        Ok(opened.and_then(|text| String::from_utf8(text).ok()))
+        unseal(sealed, &self.settings.state_dir)
     }
 
     /// Reads a file of the script's on the blocking pool.
@@ -144,4 +143,10 @@ impl BuildCx {
         let path = self.settings.resolve(path);
         tokio::fs::read(&path).await.map_err(|e| io_error("read", &path, e))
     }
+}
+
+/// Returns what [`BuildCx::seal`] sealed for the user of a state folder; none where it was with another key.
+pub fn unseal(sealed: &str, state_dir: &std::path::Path) -> Result<Option<String>> {
+    let opened = seal::open(&secret::local_key(state_dir)?, Purpose::Access, sealed);
+    Ok(opened.and_then(|text| String::from_utf8(text).ok()))
 }

@@ -16,7 +16,7 @@ use crate::ui::Ui;
 
 type Destroy = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send>;
 
-/// How long one resource may take to go.
+/// How long one resource may take to go, unless it is known to take longer.
 const DESTROY_LIMIT: Duration = Duration::from_secs(60);
 
 /// Names one entry of a [`Resources`].
@@ -30,23 +30,32 @@ pub struct Resource {
     pub kind: &'static str,
     pub name: String,
     pub trace: Trace,
+    /// How long it may take to go.
+    pub limit: Duration,
 }
 
 impl Resource {
     /// Returns what runs as processes of this host.
     pub fn process(kind: &'static str, name: impl Into<String>) -> Resource {
-        Resource { kind, name: name.into(), trace: Trace::Process }
+        Resource { kind, name: name.into(), trace: Trace::Process, limit: DESTROY_LIMIT }
     }
 
     /// Returns a file or folder that is not in the run's work folder.
     pub fn path(kind: &'static str, path: impl Into<PathBuf>) -> Resource {
         let path = path.into();
-        Resource { kind, name: path.display().to_string(), trace: Trace::Path(path) }
+        Resource { kind, name: path.display().to_string(), trace: Trace::Path(path), limit: DESTROY_LIMIT }
     }
 
     /// Returns what is not on this host; the collector of that name finds it by `what`.
     pub fn elsewhere(kind: &'static str, name: impl Into<String>, collector: &str, what: Value) -> Resource {
-        Resource { kind, name: name.into(), trace: Trace::Elsewhere { collector: collector.to_owned(), what } }
+        let trace = Trace::Elsewhere { collector: collector.to_owned(), what };
+        Resource { kind, name: name.into(), trace, limit: DESTROY_LIMIT }
+    }
+
+    /// Says how long it may take to go.
+    #[must_use]
+    pub fn taking(self, limit: Duration) -> Resource {
+        Resource { limit, ..self }
     }
 }
 
@@ -54,6 +63,7 @@ struct Entry {
     id: ResourceId,
     kind: &'static str,
     name: String,
+    limit: Duration,
     destroy: Destroy,
 }
 
@@ -107,11 +117,11 @@ impl Resources {
         }
     }
 
-    fn add(&self, kind: &'static str, name: &str, destroy: Destroy) -> ResourceId {
+    fn add(&self, kind: &'static str, name: &str, limit: Duration, destroy: Destroy) -> ResourceId {
         let mut inner = self.lock();
         inner.next += 1;
         let id = ResourceId(self.book.as_ref().map_or(inner.next, |book| book.journal.number()));
-        inner.entries.push(Entry { id, kind, name: name.to_owned(), destroy });
+        inner.entries.push(Entry { id, kind, name: name.to_owned(), limit, destroy });
         id
     }
 
@@ -122,8 +132,8 @@ impl Resources {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
-        let Resource { kind, name, trace } = resource;
-        let id = self.add(kind, &name, Box::new(move || Box::pin(destroy())));
+        let Resource { kind, name, trace, limit } = resource;
+        let id = self.add(kind, &name, limit, Box::new(move || Box::pin(destroy())));
         if let Some(book) = &self.book {
             let name = book.ui.secrets().mask(&name);
             let written = book.journal.enter(id.0, (kind, &name, &book.build), trace).await;
@@ -141,7 +151,7 @@ impl Resources {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
-        self.add(kind, &name.into(), Box::new(move || Box::pin(destroy())))
+        self.add(kind, &name.into(), DESTROY_LIMIT, Box::new(move || Box::pin(destroy())))
     }
 
     /// Enters a file or folder in the run's work folder, or one that is yet unfinished
@@ -155,7 +165,7 @@ impl Resources {
             let result = tokio::task::spawn_blocking(move || crate::host::atomic::remove(&removed)).await;
             result.map_err(|e| Error::new(Kind::Internal, "removing a path was interrupted").caused_by(e))
         };
-        let id = self.add(kind, &name, Box::new(move || Box::pin(destroy())));
+        let id = self.add(kind, &name, DESTROY_LIMIT, Box::new(move || Box::pin(destroy())));
         if let Some(book) = &self.book
             && let Err(error) = book.journal.enter_found(id.0, (kind, &name, &book.build), path)
         {
@@ -219,7 +229,8 @@ impl Resources {
             let ended = ended.shared();
             let again = ended.clone();
             entry.destroy = Box::new(move || Box::pin(again));
-            Entry { id, kind: entry.kind, name: entry.name.clone(), destroy: Box::new(move || Box::pin(ended)) }
+            let destroy: Destroy = Box::new(move || Box::pin(ended));
+            Entry { id, kind: entry.kind, name: entry.name.clone(), limit: entry.limit, destroy }
         };
         let result = Self::destroy(begun).await;
         self.ended(id, &result);
@@ -264,9 +275,9 @@ impl Resources {
     async fn destroy(entry: Entry) -> Result<()> {
         let what = format!("{} {}", entry.kind, entry.name);
         tracing::debug!(resource = %what, "destroying");
-        match tokio::time::timeout(DESTROY_LIMIT, (entry.destroy)()).await {
+        match tokio::time::timeout(entry.limit, (entry.destroy)()).await {
             Ok(result) => result.map_err(|e| e.within(format_args!("cannot remove {what}"))),
-            Err(_) => Err(Error::new(Kind::Timeout, format!("removing {what} took longer than {DESTROY_LIMIT:?}"))),
+            Err(_) => Err(Error::new(Kind::Timeout, format!("removing {what} took longer than {:?}", entry.limit))),
         }
     }
 }

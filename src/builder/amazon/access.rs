@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::wrong;
 use crate::engine::{BuildCx, Seconds};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 
 /// The options of access.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -84,10 +85,6 @@ impl Polling {
     }
 }
 
-fn wrong(option: &'static str, what: &str) -> Error {
-    Error::new(Kind::Option, format!("option `{option}`: {what}")).field("option", option)
-}
-
 impl AccessOptions {
     /// Checks what can be told without asking anybody, and registers the secrets.
     pub fn validate(&self, cx: &BuildCx) -> Result<()> {
@@ -106,7 +103,8 @@ impl AccessOptions {
         if self.assume_role.as_ref().is_some_and(|role| !role.role_arn.starts_with("arn:")) {
             return Err(wrong("assume_role.role_arn", "is the ARN of a role: \"arn:aws:iam::123456789012:role/name\""));
         }
-        for (option, url) in [("custom_endpoint_ec2", &self.custom_endpoint_ec2), ("endpoint_url", &self.endpoint_url)] {
+        for (option, url) in [("custom_endpoint_ec2", &self.custom_endpoint_ec2), ("endpoint_url", &self.endpoint_url)]
+        {
             if url.as_ref().is_some_and(|url| reqwest::Url::parse(url).is_err()) {
                 return Err(wrong(option, "is not a whole URL: \"https://ec2.example.org\""));
             }

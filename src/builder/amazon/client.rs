@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::default_provider::region::DefaultRegionChain;
 use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::environment::region::EnvironmentVariableRegionProvider;
+use aws_config::imds::region::ImdsRegionProvider;
 use aws_config::meta::credentials::CredentialsProviderChain;
 use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::profile_file::{ProfileFileKind, ProfileFiles};
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
@@ -18,6 +17,7 @@ use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 
 use super::access::{AccessOptions, Polling};
 use super::error;
@@ -66,7 +66,11 @@ impl Client {
             Some(role) => {
                 // What was cached are the credentials that the role is taken with.
                 let cache = aws_config::identity::IdentityCache::lazy().build();
-                config.into_builder().credentials_provider(SharedCredentialsProvider::new(role)).identity_cache(cache).build()
+                config
+                    .into_builder()
+                    .credentials_provider(SharedCredentialsProvider::new(role))
+                    .identity_cache(cache)
+                    .build()
             }
         };
         if !access.skip_credential_validation {
@@ -130,12 +134,12 @@ impl Client {
 }
 
 /// Returns the files of the shared configuration; none of the options' own where it is the usual ones.
-fn files(access: &AccessOptions) -> ProfileFiles {
+fn files(access: &AccessOptions) -> EnvConfigFiles {
     match &access.shared_credentials_file {
-        None => ProfileFiles::default(),
-        Some(path) => ProfileFiles::builder()
+        None => EnvConfigFiles::default(),
+        Some(path) => EnvConfigFiles::builder()
             .include_default_config_file(true)
-            .with_file(ProfileFileKind::Credentials, path)
+            .with_file(EnvConfigFileKind::Credentials, path)
             .build(),
     }
 }
@@ -146,18 +150,15 @@ async fn region(access: &AccessOptions, http: &Http) -> Result<Region> {
         return Ok(Region::new(region.clone()));
     }
     let provider = ProviderConfig::without_region().with_http_client(http.clone());
-    let found = if access.skip_metadata_api_check {
-        let mut profile = ProfileFileRegionProvider::builder().configure(&provider);
-        if let Some(name) = &access.profile {
-            profile = profile.profile_name(name);
-        }
-        RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else(profile.build()).region().await
-    } else {
-        let mut chain = DefaultRegionChain::builder().configure(provider);
-        if let Some(name) = &access.profile {
-            chain = chain.profile_name(name);
-        }
-        chain.build().region().await
+    let mut profile = ProfileFileRegionProvider::builder().configure(&provider);
+    if let Some(name) = &access.profile {
+        profile = profile.profile_name(name);
+    }
+    let chain = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else(profile.build());
+    let instance = ImdsRegionProvider::builder().configure(&provider).build();
+    let found = match access.skip_metadata_api_check {
+        true => chain.region().await,
+        false => chain.or_else(instance).region().await,
     };
     found.ok_or_else(|| {
         Error::new(Kind::Option, "option `region` is required: neither AWS_REGION nor a profile names one")

@@ -34,7 +34,9 @@ pub fn is_duplicate<E: Failure>(failure: &SdkError<E>) -> bool {
 /// Tells whether what was asked for is not there.
 pub fn is_not_found<E: Failure>(failure: &SdkError<E>) -> bool {
     code(failure).is_some_and(|code| {
-        code.ends_with(".NotFound") || code.ends_with(".Unavailable") || matches!(code, "NoSuchEntity" | "ParameterNotFound")
+        code.ends_with(".NotFound")
+            || code.ends_with(".Unavailable")
+            || matches!(code, "NoSuchEntity" | "ParameterNotFound")
     })
 }
 
@@ -88,7 +90,9 @@ pub fn of_credentials(error: CredentialsError) -> Error {
 fn without(error: &CredentialsError) -> Error {
     let why = chain(error);
     match error {
-        CredentialsError::CredentialsNotLoaded(_) => Error::new(Kind::Auth, "no credentials for AWS").hint(NO_CREDENTIALS),
+        CredentialsError::CredentialsNotLoaded(_) => {
+            Error::new(Kind::Auth, "no credentials for AWS").hint(NO_CREDENTIALS)
+        }
         CredentialsError::ProviderTimedOut(_) => Error::new(Kind::Timeout, format!("no credentials for AWS: {why}"))
             .hint("what gives them did not answer: a process, the metadata service, the sign-in service"),
         CredentialsError::InvalidConfiguration(_) => {
@@ -113,8 +117,9 @@ fn refused(action: &'static str, region: &str, code: &str, message: &str) -> Err
     };
     let error = Error::new(kind, sentence).field("code", code).field("action", action);
     let error = if is_denied(code) {
-        error
-            .hint(format!("the credentials need the action {action}; `rimg amazon policy SCRIPT` prints all that a script needs"))
+        error.hint(format!(
+            "the credentials need the action {action}; `rimg amazon policy SCRIPT` prints all that a script needs"
+        ))
     } else {
         error
     };
@@ -143,11 +148,17 @@ fn advice(code: &str) -> (Kind, Option<&'static str>) {
         "ExpiredToken" | "ExpiredTokenException" => {
             (Kind::Auth, Some("the credentials have run out: sign in again, or take new ones"))
         }
-        "RequestExpired" => (Kind::Auth, Some("this host's clock is off by more than five minutes, or the token has run out")),
-        "OptInRequired" => (Kind::Auth, Some("subscribe to the source image's terms in the marketplace, or opt in to the region")),
+        "RequestExpired" => {
+            (Kind::Auth, Some("this host's clock is off by more than five minutes, or the token has run out"))
+        }
+        "OptInRequired" => {
+            (Kind::Auth, Some("subscribe to the source image's terms in the marketplace, or opt in to the region"))
+        }
         "Throttling" | "ThrottlingException" | "RequestLimitExceeded" | "EC2ThrottledException" => (
             Kind::Network,
-            Some("the account sends more requests than AWS takes: raise aws_polling.delay_seconds or max_retries, or build less at once"),
+            Some(
+                "the account sends more requests than AWS takes: raise aws_polling.delay_seconds or max_retries, or build less at once",
+            ),
         ),
         _ if code.starts_with("InsufficientInstanceCapacity") || code == "InsufficientHostCapacity" => {
             (Kind::Cloud, Some("name more than one: instance_types = { … }, availability_zone = { … }"))
@@ -195,9 +206,17 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_action_and_hides_what_is_encoded() {
-        let error = refused("ec2:RunInstances", "eu-north-1", "UnauthorizedOperation", "You are not authorized. Encoded authorization failure message: abc");
+        let error = refused(
+            "ec2:RunInstances",
+            "eu-north-1",
+            "UnauthorizedOperation",
+            "You are not authorized. Encoded authorization failure message: abc",
+        );
         assert_eq!(error.kind(), Kind::Auth);
-        assert_eq!(error.message(), "AWS does not allow ec2:RunInstances in eu-north-1: You are not authorized (UnauthorizedOperation)");
+        assert_eq!(
+            error.message(),
+            "AWS does not allow ec2:RunInstances in eu-north-1: You are not authorized (UnauthorizedOperation)"
+        );
         assert!(error.hints().iter().any(|hint| hint.contains("ec2:RunInstances")), "{error:?}");
     }
 

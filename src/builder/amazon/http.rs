@@ -67,7 +67,8 @@ impl HttpConnector for Connector {
         HttpConnectorFuture::new(async move {
             let request = outgoing(&client, request, limit)?;
             let answer = client.execute(request).await.map_err(failed)?;
-            let status = StatusCode::try_from(answer.status().as_u16()).map_err(|e| ConnectorError::other(e.into(), None))?;
+            let status =
+                StatusCode::try_from(answer.status().as_u16()).map_err(|e| ConnectorError::other(e.into(), None))?;
             let headers = answer.headers().clone();
             let body = answer.bytes().await.map_err(failed)?;
             let mut response = HttpResponse::new(status, SdkBody::from(body));

@@ -67,7 +67,8 @@ impl Role {
     async fn assume(&self, role: &AssumeRole) -> Result<Option<Given>, CredentialsError> {
         let tags = role.tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
         let tags: Vec<Tag> = tags.collect::<Result<_, _>>().map_err(CredentialsError::invalid_configuration)?;
-        let arns = role.policy_arns.iter().map(|arn| PolicyDescriptorType::builder().arn(arn).build()).collect::<Vec<_>>();
+        let arns =
+            role.policy_arns.iter().map(|arn| PolicyDescriptorType::builder().arn(arn).build()).collect::<Vec<_>>();
         let request = self
             .sts
             .assume_role()

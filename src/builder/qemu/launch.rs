@@ -20,7 +20,6 @@ use super::media::{self, Media};
 use super::network;
 use super::supervisor::{self, Shared};
 use super::tail::Tail;
-use crate::engine::journal::Trace;
 use crate::engine::{BuildCx, Health, Resource};
 use crate::error::{Context, Error, Kind, Result, io_error};
 
@@ -154,7 +153,7 @@ pub async fn machine(builder: &QemuBuilder, begun: Begun, cx: &BuildCx) -> Resul
     let (started, hears) = oneshot::channel();
     let (stop, finished, tasks) = (shared.stop.clone(), shared.finished.clone(), shared.tasks.clone());
     let server = media.server;
-    let what = Resource { kind: "machine", name: shared.name.clone(), trace: Trace::Path(dir.clone()) };
+    let what = Resource { name: shared.name.clone(), ..Resource::path("machine", &dir) };
     let entered = cx.resources.enter(what, move || async move {
         stop.cancel();
         finished.cancelled().await;

@@ -1,0 +1,166 @@
+//! The image that is made: its name, where it is copied to, who may use it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::block_device::BlockDevice;
+use super::{one_of, wrong};
+use crate::error::Result;
+
+/// Options of the image.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ImageOptions {
+    pub ami_name: Option<String>,
+    pub ami_description: Option<String>,
+    /// The regions that it is copied to.
+    pub ami_regions: Vec<String>,
+    /// Accounts that may use it.
+    pub ami_users: Vec<String>,
+    /// `all` makes it public.
+    pub ami_groups: Vec<String>,
+    pub ami_org_arns: Vec<String>,
+    pub ami_ou_arns: Vec<String>,
+    pub ami_product_codes: Vec<String>,
+    pub ami_block_device_mappings: Vec<BlockDevice>,
+    /// Tags of the image, and of its snapshots.
+    pub tags: BTreeMap<String, String>,
+    /// Tags of its snapshots beside those.
+    pub snapshot_tags: BTreeMap<String, String>,
+    pub snapshot_users: Vec<String>,
+    pub snapshot_groups: Vec<String>,
+    /// Whether the disks of image and copies are encrypted; as the instance's where it is not said.
+    pub encrypt_boot: Option<bool>,
+    pub kms_key_id: Option<String>,
+    /// The key of each region that it is copied to.
+    pub region_kms_key_ids: BTreeMap<String, String>,
+    /// `v2.0`: instances of the image take sessions only.
+    pub imds_support: Option<String>,
+    pub ena_support: Option<bool>,
+    pub sriov_support: bool,
+    /// When it is no longer offered: `"2027-01-01T00:00:00Z"`.
+    pub deprecate_at: Option<String>,
+    pub deregistration_protection: Protection,
+    /// Whether an image of the same name is removed.
+    pub force_deregister: bool,
+    /// Whether its snapshots go with it.
+    pub force_delete_snapshot: bool,
+    /// Whether no image is made in the end.
+    pub skip_create_ami: bool,
+    /// Whether an image of that name that is there is taken as it is, and nothing is started.
+    pub skip_if_exists: bool,
+    /// Whether the image of the build's own region is only made for its copies, and removed.
+    pub skip_save_build_region: bool,
+    pub skip_region_validation: bool,
+    /// Whether the marks by which rimg finds what it made are left off the finished image.
+    pub skip_ami_run_tags: bool,
+    /// How long snapshots take to be copied, in steps of 15 minutes.
+    pub snapshot_copy_duration_minutes: Option<i64>,
+    pub fast_launch: FastLaunch,
+}
+
+/// Whether the image can be removed.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Protection {
+    pub enabled: bool,
+    /// Whether it stays protected for a day after protection is taken off.
+    pub with_cooldown: bool,
+}
+
+/// Instances of a Windows image that are prepared ahead.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FastLaunch {
+    pub enable_fast_launch: bool,
+    pub max_parallel_launches: Option<i32>,
+    pub target_resource_count: Option<i32>,
+}
+
+/// The shortest and the longest name that AWS takes.
+const NAME_LENGTH: std::ops::RangeInclusive<usize> = 3..=128;
+
+impl ImageOptions {
+    /// Checks what can be told without asking anybody.
+    pub fn validate(&self) -> Result<()> {
+        match &self.ami_name {
+            None if self.skip_create_ami => {}
+            None => return Err(wrong("ami_name", "is required: the name of the image, once in each region")),
+            Some(name) => check_name("ami_name", name)?,
+        }
+        if let Some(kms) = self.region_kms_key_ids.keys().find(|region| !self.ami_regions.contains(region)) {
+            return Err(wrong("region_kms_key_ids", format!("{kms} is none of `ami_regions`")));
+        }
+        if self.encrypt_boot != Some(true) && (self.kms_key_id.is_some() || !self.region_kms_key_ids.is_empty()) {
+            return Err(
+                wrong("encrypt_boot", "is false or left out, and a KMS key is given").hint("encrypt_boot = true")
+            );
+        }
+        if self.skip_save_build_region && self.ami_regions.is_empty() {
+            return Err(wrong("skip_save_build_region", "would leave no image: `ami_regions` names no other region"));
+        }
+        if self.force_deregister && self.skip_if_exists {
+            return Err(wrong("skip_if_exists", "keeps what `force_deregister` removes: give one of them"));
+        }
+        if self.snapshot_copy_duration_minutes.is_some_and(|minutes| minutes <= 0 || minutes % 15 != 0) {
+            return Err(wrong("snapshot_copy_duration_minutes", "is a multiple of 15"));
+        }
+        if let Some(at) = &self.deprecate_at
+            && at.parse::<jiff::Timestamp>().is_err()
+        {
+            return Err(wrong("deprecate_at", format!("{at:?} is not a time such as \"2027-01-01T00:00:00Z\"")));
+        }
+        one_of("imds_support", self.imds_support.as_deref(), &["v2.0"])?;
+        if self.sriov_support && self.ena_support == Some(true) {
+            return Err(wrong("sriov_support", "and `ena_support` are two ways of networking: give one of them"));
+        }
+        self.ami_block_device_mappings.iter().try_for_each(|disk| disk.validate("ami_block_device_mappings"))
+    }
+
+    /// Tells whether anybody else may use the image.
+    pub fn is_shared(&self) -> bool {
+        [&self.ami_users, &self.ami_groups, &self.ami_org_arns, &self.ami_ou_arns].iter().any(|list| !list.is_empty())
+    }
+}
+
+/// Checks a name as AWS does.
+pub fn check_name(option: &'static str, name: &str) -> Result<()> {
+    let length = name.chars().count();
+    if !NAME_LENGTH.contains(&length) {
+        return Err(wrong(option, format!("{name:?} has {length} characters, and AWS takes 3 to 128")));
+    }
+    match name.chars().find(|c| !(c.is_ascii_alphanumeric() || "()[] ./-'@_".contains(*c))) {
+        Some(c) => Err(wrong(option, format!("{name:?}: AWS takes no {c:?} in a name")).hint(
+            "letters, digits, spaces and ()[]./-'@_ are taken: rimg.isotime(\"%Y%m%d-%H%M%S\") makes a name unique",
+        )),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_as_aws_does() {
+        assert!(check_name("ami_name", "web [1.0] (a)/b.c-d'e@f_g").is_ok());
+        for name in ["ab", "web:1", "wéb", &"x".repeat(129)] {
+            assert!(check_name("ami_name", name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let of = |change: &dyn Fn(&mut ImageOptions)| {
+            let mut options = ImageOptions { ami_name: Some("web".into()), ..Default::default() };
+            change(&mut options);
+            options.validate().map_err(|e| e.message().to_owned())
+        };
+        assert!(of(&|_| {}).is_ok());
+        assert!(of(&|o| o.kms_key_id = Some("alias/x".into())).unwrap_err().contains("encrypt_boot"));
+        assert!(of(&|o| o.deprecate_at = Some("tomorrow".into())).unwrap_err().contains("tomorrow"));
+        assert!(of(&|o| o.snapshot_copy_duration_minutes = Some(20)).is_err());
+        assert!(of(&|o| o.skip_save_build_region = true).is_err());
+    }
+}
