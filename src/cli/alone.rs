@@ -43,6 +43,7 @@ fn surroundings(ui: &Ui, scope: &Scope, journal: &Arc<Journal>) -> Result<BuildC
         script_dir: here,
         work_dir: journal.work_dir().to_owned(),
         abort: Default::default(),
+        needs: Default::default(),
         cache_dir,
         state_dir: dirs::state()?,
     };

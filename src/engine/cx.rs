@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::machines::Machines;
+use super::needs::Needs;
 use super::on_error::OnError;
 use super::replay::lanes::Lane;
 use super::replay::run::Replay;
@@ -48,6 +49,8 @@ pub struct Settings {
     pub work_dir: PathBuf,
     /// Cancelled when the run is to end at once, with everything left as it is.
     pub abort: CancellationToken,
+    /// Where it is noted what the script must be allowed elsewhere.
+    pub needs: Needs,
 }
 
 impl Settings {

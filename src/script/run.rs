@@ -137,6 +137,7 @@ fn prepare(options: &RunOptions, ui: &Ui, scope: &Scope, resources: &Resources) 
         state_dir: options.state_dir.clone().map_or_else(dirs::state, Ok)?,
         work_dir,
         abort: options.abort.clone(),
+        needs: options.needs.clone(),
     });
     let replay = match (&options.replay, options.mode) {
         (Some(choices), Mode::Live) => {

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::Mode;
 use crate::engine::journal::Journal;
 use crate::engine::on_error::OnError;
 use crate::engine::replay::run::Choices;
+use crate::engine::{Mode, Needs};
 
 /// One run of one script, as the command line describes it.
 #[derive(Debug, Clone)]
@@ -46,6 +46,8 @@ pub struct RunOptions {
     pub state_dir: Option<PathBuf>,
     /// Where what the run makes is written down; none: nowhere, and a crash leaves it.
     pub journal: Option<Arc<Journal>>,
+    /// Where it is noted what the script must be allowed elsewhere.
+    pub needs: Needs,
 }
 
 impl RunOptions {
@@ -70,6 +72,7 @@ impl RunOptions {
             cache_dir: None,
             state_dir: None,
             journal: None,
+            needs: Needs::default(),
         }
     }
 }

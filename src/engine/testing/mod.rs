@@ -27,6 +27,7 @@ pub fn surroundings(mode: Mode, ui: Ui) -> (tempfile::TempDir, BuildCx) {
         state_dir: folder("state"),
         work_dir: folder("work"),
         abort: Default::default(),
+        needs: Default::default(),
     };
     let cx = BuildCx {
         build: "test".into(),

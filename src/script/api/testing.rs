@@ -55,6 +55,7 @@ impl World {
             state_dir: path("state"),
             work_dir: path("work"),
             abort: Default::default(),
+            needs: Default::default(),
         };
         let cx = BuildCx {
             build: "test".into(),

@@ -43,6 +43,7 @@ impl TestBuild {
             state_dir: dir.join("state"),
             work_dir: dir.join("work"),
             abort: Default::default(),
+            needs: Default::default(),
         };
         let cx = BuildCx {
             build: "web".into(),

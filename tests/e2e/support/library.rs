@@ -32,6 +32,7 @@ impl Library {
             state_dir: at(".state"),
             work_dir: at(".work"),
             abort: Default::default(),
+            needs: Default::default(),
         };
         change(&mut settings);
         let cx = BuildCx {
