@@ -44,6 +44,8 @@ pub fn classes() -> Vec<(&'static str, &'static [&'static str])> {
         ("rimg.ArtifactOptions", fields::<artifact::files::FilesOptions>()),
     ];
     classes.extend(host::classes());
+    #[cfg(feature = "amazon")]
+    classes.extend(super::amazon::classes());
     classes.extend(builder::REGISTRY.iter().map(|entry| (entry.class, (entry.fields)())));
     classes
 }

@@ -1,5 +1,7 @@
 //! The `rimg` module: one file a part, each adding its names to the table.
 
+#[cfg(feature = "amazon")]
+pub mod amazon;
 pub mod artifact;
 pub mod base64;
 pub mod build;
@@ -46,6 +48,8 @@ pub fn bare(lua: &Lua, flow: &Table) -> mlua::Result<Table> {
     artifact::register(lua, &rimg)?;
     build::register(lua, &rimg)?;
     builders::register(lua, &rimg)?;
+    #[cfg(feature = "amazon")]
+    amazon::register(lua, &rimg)?;
     flow::register(lua, &rimg, flow)?;
     vars::register(lua, &rimg)?;
     host::register(lua, &rimg)?;
