@@ -133,7 +133,11 @@ mod tests {
         for (code, message, hint) in [
             ("rimg.amazon.client { regoin = 'x' }", "option `regoin`", "did you mean `region`?"),
             ("rimg.amazon.cleint {}", "rimg.amazon has no `cleint`", "did you mean `client`?"),
-            ("rimg.amazon.client {}:imagse {}", "a client of Amazon has no `imagse`", "did you mean `images`?"),
+            (
+                "rimg.amazon.client {}:snapshosts {}",
+                "a client of Amazon has no `snapshosts`",
+                "did you mean `snapshots`?",
+            ),
             ("rimg.amazon.client {}:images { owner = 'self' }", "aws:images: option `owner`", "did you mean `owners`?"),
         ] {
             let error = world.err(code);
