@@ -40,9 +40,14 @@ pub const REGISTRY: &[Entry] = &[
     },
     host::ENTRY,
     localhost::ENTRY,
+    #[cfg(feature = "amazon")]
+    amazon::EBS,
     #[cfg(test)]
     folder::ENTRY,
 ];
 
 /// What finds and removes what builders made elsewhere than on this host, by the name that their traces have for it.
-pub const COLLECTORS: Collectors<'static> = &[];
+pub const COLLECTORS: Collectors<'static> = &[
+    #[cfg(feature = "amazon")]
+    (amazon::COLLECTOR, &amazon::Amazon),
+];

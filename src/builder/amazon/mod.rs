@@ -3,23 +3,37 @@
 mod access;
 mod block_device;
 pub mod calls;
+mod capture;
 mod client;
+mod collector;
+mod copy;
+mod ebs;
 mod error;
+mod existing;
 mod filters;
 mod http;
+mod image_access;
 mod image_options;
+mod instance;
 mod key_pair;
+mod machine;
 mod made;
 mod network;
 mod profile;
+mod regions;
 mod role;
 mod run_options;
+mod session_manager;
 mod source;
 mod tags;
 mod wait;
+mod watch;
 
 pub use access::AccessOptions;
 pub use client::Client;
+pub use collector::Amazon;
+pub use ebs::ENTRY as EBS;
+pub use made::COLLECTOR;
 
 use crate::engine::options::did_you_mean;
 use crate::error::{Error, Kind, Result};

@@ -1,0 +1,184 @@
+//! From an instance that is stopped to an image, in as many regions as are wanted.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_ec2::types::{ImdsSupportValues, ResourceType};
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::block_device::mappings;
+use super::copy;
+use super::existing;
+use super::image_access;
+use super::image_options::{ImageOptions, check_name};
+use super::machine::AmazonMachine;
+use super::made::{BUILD, MARK, Made, RUN, Sort};
+use super::wait::{self, snapshots_of};
+use super::{Client, tags};
+use crate::engine::{Artifact, BuildCx, CaptureSpec};
+use crate::error::{Error, Kind, Result};
+
+/// What was made in one region.
+pub struct Captured {
+    pub client: Client,
+    pub id: String,
+    pub snapshots: Vec<String>,
+    pub made: Made,
+}
+
+/// Returns the name that the image gets.
+pub fn name<'n>(spec: &'n CaptureSpec, image: &'n ImageOptions) -> Result<&'n str> {
+    let name = spec.name.as_deref().or(image.ami_name.as_deref()).unwrap_or_default();
+    check_name(if spec.name.is_some() { "name" } else { "ami_name" }, name).map(|()| name)
+}
+
+/// Makes the image and its copies. Only when all of them are there, it is finished: what was made of one that is not goes.
+pub async fn capture(machine: &AmazonMachine, spec: &CaptureSpec, cx: &BuildCx) -> Result<Artifact> {
+    let options = &machine.image;
+    if options.skip_create_ami {
+        return Ok(artifact(&[], cx));
+    }
+    let name = name(spec, options)?;
+    let client = &machine.client;
+    if options.force_deregister {
+        existing::replace(client, name, options.force_delete_snapshot).await?;
+    }
+    // An image that others are only copied from goes in the end, and leaves its name to the copy in its own region.
+    let encrypts = options.encrypt_boot == Some(true);
+    let passing = encrypts || options.skip_save_build_region;
+    let first = create(machine, (!passing).then_some(name), cx).await?;
+    let others: Vec<&String> = options.ami_regions.iter().filter(|region| **region != *client.region).collect();
+    let wanted = copy::Wanted { name, source: &first, options, cx };
+    let own = (encrypts && !options.skip_save_build_region).then_some(&*client.region).into_iter();
+    let copies =
+        join_all(own.chain(others.iter().map(|region| region.as_str())).map(|region| wanted.make(region))).await;
+    let mut images = Vec::new();
+    let mut failures = Vec::new();
+    for copied in copies {
+        match copied {
+            Ok(copied) => images.push(copied),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    if let Some((region, error)) = failures.pop() {
+        return Err(incomplete(region, error, &failures, &images));
+    }
+    if passing {
+        cx.resources.release(first.made.resource).await?;
+    } else {
+        image_access::apply(&first, options).await?;
+        images.push(first);
+    }
+    images.sort_by_key(|image| *image.client.region != *client.region);
+    for image in &images {
+        cx.resources.forget(image.made.resource);
+    }
+    Ok(artifact(&images, cx))
+}
+
+/// Says which copies have failed, and what becomes of the others.
+fn incomplete(region: String, error: Error, others: &[(String, Error)], done: &[Captured]) -> Error {
+    let mut error = error.within(format_args!("the copy to {region}"));
+    for (region, other) in others {
+        error = error.hint(format!("so did the copy to {region}: {other}"));
+    }
+    let done: Vec<&str> = done.iter().map(|image| &*image.client.region).collect();
+    match done.is_empty() {
+        true => error,
+        false => error.hint(format!(
+            "the copies in {} were made, and are removed with the image: std.aws.copy_to_regions keeps what it has made",
+            done.join(", ")
+        )),
+    }
+}
+
+/// Makes the image in the instance's own region, and waits until it is there; without a name, it gets one of its own.
+async fn create(machine: &AmazonMachine, name: Option<&str>, cx: &BuildCx) -> Result<Captured> {
+    let (client, options) = (&machine.client, &machine.image);
+    let made = Made::enter(client, Sort::Image, cx).await?;
+    let name = name.unwrap_or(&made.thing.mark).to_owned();
+    let (image_tags, snapshot_tags) = tags_of(&made, options, &name, cx);
+    let request = client
+        .ec2
+        .create_image()
+        .instance_id(&machine.watch.id)
+        .name(name)
+        .set_description(options.ami_description.clone())
+        .set_block_device_mappings(mappings(&options.ami_block_device_mappings))
+        .set_tag_specifications(tags::specifications(&[
+            (ResourceType::Image, &image_tags),
+            (ResourceType::Snapshot, &snapshot_tags),
+        ]));
+    let id = match request.send().await {
+        Ok(answer) => answer.image_id,
+        Err(failure) => {
+            // Sent again, because the first answer was lost: then the image has this mark.
+            let found = existing::marked(client, &made.thing.mark).await?;
+            match found {
+                Some(id) => Some(id),
+                None => return Err(client.failed("ec2:CreateImage", failure).await),
+            }
+        }
+    };
+    let id = id.ok_or_else(|| Error::new(Kind::Cloud, "AWS made an image, and did not say which"))?;
+    made.is(&id);
+    let patience = client.patience(None, wait::IMAGE);
+    let image = wait::image_available(client, &id, patience, cx).await?;
+    let snapshots = snapshots_of(&image);
+    if options.imds_support.is_some() {
+        let set = client.ec2.modify_image_attribute().image_id(&id);
+        let value = aws_sdk_ec2::types::AttributeValue::builder().value(ImdsSupportValues::V20.as_str()).build();
+        if let Err(e) = set.imds_support(value).send().await {
+            return Err(client.failed("ec2:ModifyImageAttribute", e).await);
+        }
+    }
+    Ok(Captured { client: client.clone(), id, snapshots, made })
+}
+
+/// Returns the tags of an image and of its snapshots.
+pub fn tags_of(
+    made: &Made,
+    options: &ImageOptions,
+    name: &str,
+    cx: &BuildCx,
+) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+    let own = BTreeMap::from([("Name".to_owned(), name.to_owned())]);
+    let mut image = made.tags(&own, cx);
+    image.extend(options.tags.clone());
+    let mut snapshot = image.clone();
+    snapshot.extend(options.snapshot_tags.clone());
+    (image, snapshot)
+}
+
+/// Takes off a finished image what rimg finds unfinished ones by.
+pub async fn unmark(image: &Captured) -> Result<()> {
+    let marks = [RUN, MARK, BUILD].map(|key| aws_sdk_ec2::types::Tag::builder().key(key).build());
+    let ids = image.snapshots.iter().chain([&image.id]).cloned().collect();
+    let request = image.client.ec2.delete_tags().set_resources(Some(ids)).set_tags(Some(marks.to_vec()));
+    match request.send().await {
+        Ok(_) => Ok(()),
+        Err(e) => Err(image.client.failed("ec2:DeleteTags", e).await),
+    }
+}
+
+fn artifact(images: &[Captured], cx: &BuildCx) -> Artifact {
+    let by_region = |of: &dyn Fn(&Captured) -> serde_json::Value| -> serde_json::Value {
+        images
+            .iter()
+            .map(|image| (image.client.region.to_string(), of(image)))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
+    let ids: Vec<String> = images.iter().map(|image| format!("{}:{}", image.client.region, image.id)).collect();
+    Artifact {
+        id: ids.join(","),
+        kind: "image".into(),
+        builder: "amazon.ebs".into(),
+        build: cx.build.to_string(),
+        files: Vec::new(),
+        metadata: BTreeMap::from([
+            ("images".to_owned(), by_region(&|image| json!(image.id))),
+            ("snapshots".to_owned(), by_region(&|image| json!(image.snapshots))),
+        ]),
+    }
+}

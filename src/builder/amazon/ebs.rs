@@ -1,0 +1,218 @@
+//! `rimg.amazon.ebs{…}`: an image of an instance's disks.
+
+use std::sync::{Arc, LazyLock};
+
+use async_trait::async_trait;
+use tokio_util::task::TaskTracker;
+
+use super::capture;
+use super::image_options::ImageOptions;
+use super::instance::{self, Launch};
+use super::machine::AmazonMachine;
+use super::network::Network;
+use super::run_options::RunOptions;
+use super::watch::Watch;
+use super::{AccessOptions, Client, existing, key_pair, profile, source, tags, wrong};
+use crate::builder::Entry;
+use crate::communicator::ssh::SshOptions;
+use crate::communicator::ssh::keys::TemporaryKeyOptions;
+use crate::engine::options::{OptionTable, fields};
+use crate::engine::{Artifact, BuildCx, Builder, CaptureSpec, Checkpoint, Machine, Value};
+use crate::error::{Error, Kind, Result};
+
+/// The line of the registry.
+pub const ENTRY: Entry = Entry {
+    name: "amazon.ebs",
+    class: "rimg.AmazonEbsOptions",
+    fields: || {
+        static FIELDS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+            [
+                fields::<AccessOptions>(),
+                fields::<RunOptions>(),
+                fields::<ImageOptions>(),
+                &SshOptions::names(),
+                fields::<TemporaryKeyOptions>(),
+            ]
+            .concat()
+        });
+        &FIELDS
+    },
+    boot_options: Some(boot_options),
+    decode: |value| {
+        let mut table = OptionTable::new("rimg.amazon.ebs", value)?;
+        Ok(Arc::new(EbsBuilder {
+            access: table.take()?,
+            image: table.take()?,
+            ssh: SshOptions::take(&mut table)?,
+            temporary_key: table.take()?,
+            run: table.rest()?,
+        }))
+    },
+};
+
+/// Makes instances, and images of them.
+pub struct EbsBuilder {
+    access: AccessOptions,
+    run: RunOptions,
+    image: ImageOptions,
+    ssh: SshOptions,
+    temporary_key: TemporaryKeyOptions,
+}
+
+/// Returns the options that start an instance of an image that was made: where the image is, with no image of its own.
+fn boot_options(value: Value, artifact: &Artifact) -> Result<Value> {
+    let Value::Map(mut entries) = value else { return Err(wrong("options", "expected a table")) };
+    let images = artifact.metadata.get("images").and_then(|images| images.as_object());
+    let given = entries.iter().find_map(|(name, value)| match value {
+        Value::Str(region) if name == "region" => Some(region.clone()),
+        _ => None,
+    });
+    let found = images.and_then(|images| match given.as_ref().and_then(|region| images.get_key_value(region)) {
+        Some(found) => Some(found),
+        None => images.iter().next(),
+    });
+    let Some((region, id)) = found.and_then(|(region, id)| Some((region.clone(), id.as_str()?.to_owned()))) else {
+        return Err(Error::new(Kind::Unsupported, "this artifact has no image to boot"));
+    };
+    let of_source = ["source_ami", "source_ami_filter", "region"];
+    let of_image = fields::<ImageOptions>();
+    entries.retain(|(name, _)| !of_source.contains(&name.as_str()) && !of_image.contains(&name.as_str()));
+    entries.push(("source_ami".into(), Value::Str(id)));
+    entries.push(("region".into(), Value::Str(region)));
+    entries.push(("skip_create_ami".into(), Value::Bool(true)));
+    Ok(Value::Map(entries))
+}
+
+impl EbsBuilder {
+    /// Tells whether the script says how to log in.
+    fn has_credentials(&self) -> bool {
+        self.ssh.ssh_private_key_file.is_some() || self.ssh.ssh_password.is_some() || self.ssh.ssh_agent_auth
+    }
+
+    /// Finds out now what would refuse the image in the end.
+    async fn check_target(&self, client: &Client) -> Result<()> {
+        let Some(name) = self.image.ami_name.as_deref().filter(|_| !self.image.skip_create_ami) else { return Ok(()) };
+        if !self.image.ami_regions.is_empty() && !self.image.skip_region_validation {
+            let known = super::regions::all(client).await?;
+            if let Some(unknown) = self.image.ami_regions.iter().find(|region| !known.contains(region)) {
+                let error = wrong("ami_regions", format!("the account has no region {unknown:?}"));
+                let names: Vec<&str> = known.iter().map(String::as_str).collect();
+                return Err(match crate::engine::options::did_you_mean(unknown, &names) {
+                    Some(hint) => error.hint(hint),
+                    None => error.hint("a region that is off by default must be enabled in the account first"),
+                });
+            }
+        }
+        if self.image.force_deregister || self.image.skip_save_build_region {
+            return Ok(());
+        }
+        let Some(image) = existing::named(client, name).await? else { return Ok(()) };
+        let id = image.image_id().unwrap_or_default();
+        let message = format!("there is an image {name:?} in {} already: {id}", client.region);
+        let error = Error::new(Kind::Exists, message).field("image", id);
+        Err(match self.image.skip_if_exists {
+            true => error.field("skip", true),
+            false => error
+                .hint("a name is taken once in a region: ami_name = \"web-\" .. rimg.isotime(\"%Y%m%d-%H%M%S\")")
+                .hint("force_deregister = true replaces it, skip_if_exists = true is content with it"),
+        })
+    }
+}
+
+#[async_trait]
+impl Builder for EbsBuilder {
+    fn kind(&self) -> &'static str {
+        "amazon.ebs"
+    }
+
+    fn validate(&self, cx: &BuildCx) -> Result<Vec<String>> {
+        self.access.validate(cx)?;
+        self.run.validate(cx)?;
+        self.image.validate()?;
+        profile::document(&self.run)?;
+        self.temporary_key.kind()?;
+        tags::check("run_tags", &self.run.run_tags)?;
+        tags::check("run_volume_tags", &self.run.run_volume_tags)?;
+        tags::check("spot_tags", &self.run.spot_tags)?;
+        tags::check("tags", &self.image.tags)?;
+        tags::check("snapshot_tags", &self.image.snapshot_tags)?;
+        if self.ssh.ssh_username.is_none() {
+            return Err(wrong("ssh_username", "is required: `admin` on Debian's images, `ubuntu`, `ec2-user`, …"));
+        }
+        if self.run.ssh_keypair_name.is_some() && !self.has_credentials() {
+            return Err(wrong(
+                "ssh_keypair_name",
+                "needs `ssh_private_key_file` or an agent: AWS has the public half only",
+            ));
+        }
+        self.ssh.validate(cx)?;
+        let mut warnings = Vec::new();
+        if self.access.insecure_skip_tls_verify {
+            warnings.push("insecure_skip_tls_verify: whoever answers is taken for AWS".to_owned());
+        }
+        Ok(warnings)
+    }
+
+    fn check_capture(&self, spec: &CaptureSpec, _cx: &BuildCx) -> Result<()> {
+        if self.image.skip_create_ami {
+            return Ok(());
+        }
+        let given = [
+            ("output_directory", spec.output_directory.is_some()),
+            ("format", spec.format.is_some()),
+            ("compact", spec.compact.is_some()),
+            ("compress", spec.compress.is_some()),
+        ];
+        if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
+            return Err(wrong(*option, "an image of Amazon's is no file: it stays in its regions"));
+        }
+        capture::name(spec, &self.image).map(drop)
+    }
+
+    async fn launch(&self, cx: &BuildCx, _from: Option<&Checkpoint>) -> Result<Arc<dyn Machine>> {
+        let client = Client::connect(&self.access).await?;
+        self.check_target(&client).await?;
+        let source = source::find(&client, &self.run).await?;
+        let image = source.image_id().unwrap_or_default().to_owned();
+        cx.ui.info(format!("From {image} ({})", source.name().unwrap_or("without a name")));
+        let network = Network::find(&client, &self.run).await?;
+        let entered = cx.resources.list().len();
+        let user_data = self.run.encoded_user_data(cx).await?;
+        let profile = match profile::document(&self.run)? {
+            Some(policy) => Some(profile::make(&client, &self.run, &policy, cx).await?),
+            None => self.run.iam_instance_profile.clone(),
+        };
+        let (key, key_name) = match self.has_credentials() {
+            true => (None, self.run.ssh_keypair_name.clone()),
+            false => {
+                let (key, name) = key_pair::make(&client, &self.run, &self.temporary_key, cx).await?;
+                (Some(key), Some(name))
+            }
+        };
+        let security_groups = network.security_groups(&client, &self.run, self.ssh.port(), cx).await?;
+        let _ = entered;
+        let wanted = Launch { image: &image, key_name, security_groups, profile, user_data, places: network.places };
+        let started = instance::start(&client, &self.run, &wanted, cx).await?;
+        let watch = Watch::new(started.id, self.run.disable_stop_instance);
+        let watcher = tokio::spawn(watch.clone().run(client.clone()));
+        let stop = watch.stop.clone();
+        cx.resources.enter_memory("watcher", watch.id.clone(), move || async move {
+            stop.cancel();
+            let _ = watcher.await;
+            Ok(())
+        });
+        Ok(Arc::new(AmazonMachine {
+            client,
+            run: self.run.clone(),
+            image: self.image.clone(),
+            ssh: self.ssh.clone(),
+            key,
+            watch,
+            resource: started.made.resource,
+            belongings: Vec::new(),
+            tasks: TaskTracker::new(),
+            target: Default::default(),
+            cx: cx.clone(),
+        }))
+    }
+}
