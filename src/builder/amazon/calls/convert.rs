@@ -1,34 +1,13 @@
-//! What requests and answers have in common: filters, lists, times.
-
-use std::collections::BTreeMap;
+//! What requests and answers have in common: lists, times.
 
 use aws_sdk_ec2::primitives::DateTime;
-use aws_sdk_ec2::types::Filter;
 use aws_smithy_types::date_time::Format;
 
-use super::request::wrong;
+use crate::builder::amazon::wrong;
 use crate::error::Result;
-
-/// Filters by their names, each with the values that will do.
-pub type Filters = BTreeMap<String, Vec<String>>;
 
 /// How many things a page of a list has: as many as AWS gives, since each page is a request.
 pub const PAGE: i32 = 1000;
-
-/// Returns filters as the SDK wants them.
-pub fn filters(filters: &Filters) -> Option<Vec<Filter>> {
-    let made =
-        filters.iter().map(|(name, values)| Filter::builder().name(name).set_values(Some(values.clone())).build());
-    list(made.collect())
-}
-
-/// Checks filters: AWS takes one without values for one that nothing fits.
-pub fn check_filters(filters: &Filters) -> Result<()> {
-    match filters.iter().find(|(_, values)| values.is_empty()) {
-        Some((name, _)) => Err(wrong("filters", format_args!("`{name}` has no values"))),
-        None => Ok(()),
-    }
-}
 
 /// Returns a list as the SDK wants it: none where it says nothing.
 pub fn list<T>(items: Vec<T>) -> Option<Vec<T>> {
@@ -56,18 +35,6 @@ pub fn parse_time(option: &'static str, text: &str) -> Result<DateTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn filters_keep_their_values() {
-        let given =
-            Filters::from([("name".into(), vec!["web-*".into()]), ("tag:Role".into(), vec!["a".into(), "b".into()])]);
-        let made = filters(&given).unwrap();
-        assert_eq!((made[0].name(), made[0].values()), (Some("name"), &["web-*".to_owned()][..]));
-        assert_eq!((made[1].name(), made[1].values()), (Some("tag:Role"), &["a".to_owned(), "b".to_owned()][..]));
-        assert_eq!(filters(&Filters::new()), None);
-        let empty = check_filters(&Filters::from([("name".into(), vec![])])).unwrap_err();
-        assert_eq!(empty.message(), "option `filters`: `name` has no values");
-    }
 
     #[test]
     fn times_are_read_and_shown() {

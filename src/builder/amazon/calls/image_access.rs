@@ -4,8 +4,8 @@ use aws_sdk_ec2::types::{LaunchPermission, LaunchPermissionModifications, Permis
 use serde::Deserialize;
 
 use super::convert::parse_time;
-use super::request::{Call, Request, call, required, wrong};
-use crate::builder::amazon::Client;
+use super::request::{Call, Request, call, required};
+use crate::builder::amazon::{Client, wrong};
 use crate::engine::BuildCx;
 use crate::error::Result;
 

@@ -4,9 +4,9 @@ use aws_sdk_ec2::types::ResourceType;
 use serde::Deserialize;
 
 use super::images::PRETENDED;
-use super::request::{Call, Request, call, required, wrong};
+use super::request::{Call, Request, call, required};
 use crate::builder::amazon::tags::{self, Tags};
-use crate::builder::amazon::{Client, wait};
+use crate::builder::amazon::{Client, wait, wrong};
 use crate::engine::{BuildCx, Seconds};
 use crate::error::Result;
 

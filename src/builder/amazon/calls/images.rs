@@ -3,9 +3,10 @@
 use aws_sdk_ec2::types;
 use serde::{Deserialize, Serialize};
 
-use super::convert::{Filters, check_filters, filters, list, page_size};
+use super::convert::{list, page_size};
 use super::request::{Call, Request, call, required};
 use crate::builder::amazon::error::is_not_found;
+use crate::builder::amazon::filters::Filters;
 use crate::builder::amazon::tags::{self, Tags};
 use crate::builder::amazon::{Client, wait};
 use crate::engine::{BuildCx, Seconds};
@@ -106,7 +107,7 @@ impl Request for Images {
     const CLASS: Option<&'static str> = Some("rimg.AmazonImagesOptions");
 
     fn check(&self) -> Result<()> {
-        check_filters(&self.filters)
+        self.filters.check("filters")
     }
 
     fn actions(&self) -> Vec<&'static str> {
@@ -127,7 +128,7 @@ impl Request for Images {
             .set_max_results(page_size(&self.image_ids))
             .set_owners(list(self.owners))
             .set_image_ids(list(self.image_ids))
-            .set_filters(filters(&self.filters))
+            .set_filters(self.filters.request())
             .set_executable_users(list(self.executable_users))
             .include_deprecated(self.include_deprecated);
         match request.into_paginator().items().send().try_collect().await {

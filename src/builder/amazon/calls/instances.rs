@@ -5,10 +5,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use super::convert::{Filters, check_filters, filters, list, page_size, time};
+use super::convert::{list, page_size, time};
 use super::request::{Call, Request, call, required};
 use crate::builder::amazon::Client;
 use crate::builder::amazon::error::code;
+use crate::builder::amazon::filters::Filters;
 use crate::builder::amazon::tags::{self, Tags};
 use crate::engine::BuildCx;
 use crate::error::Result;
@@ -98,7 +99,7 @@ impl Request for Instances {
     const CLASS: Option<&'static str> = Some("rimg.AmazonInstancesOptions");
 
     fn check(&self) -> Result<()> {
-        check_filters(&self.filters)
+        self.filters.check("filters")
     }
 
     fn actions(&self) -> Vec<&'static str> {
@@ -118,7 +119,7 @@ impl Request for Instances {
             .describe_instances()
             .set_max_results(page_size(&self.instance_ids))
             .set_instance_ids(list(self.instance_ids))
-            .set_filters(filters(&self.filters));
+            .set_filters(self.filters.request());
         match request.into_paginator().items().send().try_collect().await {
             Ok(found) => {
                 let instances = found.into_iter().flat_map(|reservation| reservation.instances.unwrap_or_default());

@@ -4,9 +4,10 @@ use aws_sdk_ec2::primitives::Blob;
 use aws_sdk_ec2::types::{KeyPairInfo, ResourceType};
 use serde::{Deserialize, Serialize};
 
-use super::convert::{Filters, check_filters, filters, list};
+use super::convert::list;
 use super::request::{Call, Request, call, required};
 use crate::builder::amazon::Client;
+use crate::builder::amazon::filters::Filters;
 use crate::builder::amazon::tags::{self, Tags};
 use crate::engine::BuildCx;
 use crate::error::Result;
@@ -46,7 +47,7 @@ impl Request for KeyPairs {
     const CLASS: Option<&'static str> = Some("rimg.AmazonKeyPairsOptions");
 
     fn check(&self) -> Result<()> {
-        check_filters(&self.filters)
+        self.filters.check("filters")
     }
 
     fn actions(&self) -> Vec<&'static str> {
@@ -61,7 +62,7 @@ impl Request for KeyPairs {
     async fn ask(self, client: &Client, _: &BuildCx) -> Result<Vec<KeyPair>> {
         // AWS gives all of them at once.
         let request = client.ec2.describe_key_pairs().set_key_names(list(self.key_names));
-        match request.set_filters(filters(&self.filters)).send().await {
+        match request.set_filters(self.filters.request()).send().await {
             Ok(answer) => Ok(answer.key_pairs.unwrap_or_default().into_iter().map(KeyPair::from).collect()),
             Err(error) => Err(client.failed("ec2:DescribeKeyPairs", error).await),
         }

@@ -4,10 +4,10 @@ use aws_sdk_ssm::types::{ParameterType, ResourceTypeForTagging, Tag};
 use serde::Deserialize;
 
 use super::convert::list;
-use super::request::{Call, Request, call, required, wrong};
-use crate::builder::amazon::Client;
+use super::request::{Call, Request, call, required};
 use crate::builder::amazon::error::code;
 use crate::builder::amazon::tags::{self, Tags};
+use crate::builder::amazon::{Client, wrong};
 use crate::engine::BuildCx;
 use crate::error::{Error, Kind, Result};
 

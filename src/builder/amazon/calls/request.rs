@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
-use crate::builder::amazon::Client;
+use crate::builder::amazon::{Client, wrong};
 use crate::engine::options::{decode, fields, long_form};
 use crate::engine::{BuildCx, Value};
 use crate::error::{Error, Kind, Result};
@@ -120,11 +120,6 @@ fn prepare<R: Request>(of: &str, options: Value) -> Result<Prepared> {
 fn json(answer: &impl Serialize) -> Result<Json> {
     let made = serde_json::to_value(answer);
     made.map_err(|e| Error::new(Kind::Internal, "an answer of AWS cannot be given to the script").caused_by(e))
-}
-
-/// Makes the error of an option with a wrong value.
-pub fn wrong(option: &'static str, what: impl std::fmt::Display) -> Error {
-    Error::new(Kind::Option, format!("option `{option}`: {what}")).field("option", option)
 }
 
 /// Checks an option that must be given.

@@ -5,12 +5,13 @@ use std::time::Duration;
 use aws_sdk_ec2::types::{self, IpPermission, IpRange, Ipv6Range, ResourceType};
 use serde::{Deserialize, Serialize};
 
-use super::convert::{Filters, check_filters, filters, list, page_size};
-use super::request::{Call, Request, call, required, wrong};
-use crate::builder::amazon::Client;
+use super::convert::{list, page_size};
+use super::request::{Call, Request, call, required};
 use crate::builder::amazon::error::is_not_found;
+use crate::builder::amazon::filters::Filters;
 use crate::builder::amazon::tags::{self, Tags};
 use crate::builder::amazon::wait::{Patience, Step, until};
+use crate::builder::amazon::{Client, wrong};
 use crate::engine::BuildCx;
 use crate::error::Result;
 
@@ -52,7 +53,7 @@ impl Request for SecurityGroups {
     const CLASS: Option<&'static str> = Some("rimg.AmazonSecurityGroupsOptions");
 
     fn check(&self) -> Result<()> {
-        check_filters(&self.filters)
+        self.filters.check("filters")
     }
 
     fn actions(&self) -> Vec<&'static str> {
@@ -70,7 +71,7 @@ impl Request for SecurityGroups {
             .describe_security_groups()
             .set_max_results(page_size(&self.group_ids))
             .set_group_ids(list(self.group_ids))
-            .set_filters(filters(&self.filters));
+            .set_filters(self.filters.request());
         match request.into_paginator().items().send().try_collect().await {
             Ok(found) => Ok(found.into_iter().map(SecurityGroup::from).collect()),
             Err(error) => Err(client.failed("ec2:DescribeSecurityGroups", error).await),

@@ -6,12 +6,13 @@ use aws_sdk_ec2::types::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::convert::{Filters, check_filters, filters, list, page_size, time};
+use super::convert::{list, page_size, time};
 use super::image_access::check_groups;
 use super::image_copy::{KEY_ACTIONS, check_key};
-use super::request::{Call, Request, call, required, wrong};
+use super::request::{Call, Request, call, required};
+use crate::builder::amazon::filters::Filters;
 use crate::builder::amazon::tags::{self, Tags};
-use crate::builder::amazon::{Client, wait};
+use crate::builder::amazon::{Client, wait, wrong};
 use crate::engine::{BuildCx, Seconds};
 use crate::error::Result;
 
@@ -77,7 +78,7 @@ impl Request for Snapshots {
     const CLASS: Option<&'static str> = Some("rimg.AmazonSnapshotsOptions");
 
     fn check(&self) -> Result<()> {
-        check_filters(&self.filters)
+        self.filters.check("filters")
     }
 
     fn actions(&self) -> Vec<&'static str> {
@@ -103,7 +104,7 @@ impl Request for Snapshots {
             .set_max_results(page_size(&self.snapshot_ids))
             .set_owner_ids(list(owners))
             .set_snapshot_ids(list(self.snapshot_ids))
-            .set_filters(filters(&self.filters));
+            .set_filters(self.filters.request());
         match request.into_paginator().items().send().try_collect().await {
             Ok(found) => Ok(found.into_iter().map(Snapshot::from).collect()),
             Err(error) => Err(client.failed("ec2:DescribeSnapshots", error).await),

@@ -3,9 +3,9 @@
 use aws_sdk_ec2::types::Tag;
 use serde::Deserialize;
 
-use super::request::{Call, Request, call, some, wrong};
-use crate::builder::amazon::Client;
+use super::request::{Call, Request, call, some};
 use crate::builder::amazon::tags::{self, Tags};
+use crate::builder::amazon::{Client, wrong};
 use crate::engine::BuildCx;
 use crate::error::Result;
 
