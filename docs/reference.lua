@@ -11,7 +11,7 @@ local out   = rimg.var("out", { default = ".", help = "the folder of SUMMARY.md;
 
 -- The pages of rimg itself in their order, with their titles; modules of the standard library follow.
 local PAGES = {
-  { "rimg", "Builds, variables, control flow" }, { "machine", "Machines" }, { "qemu", "rimg.qemu" },
+  { "rimg", "Builds, variables, control flow" }, { "machine", "Machines" }, { "qemu", "rimg.qemu" }, { "amazon", "rimg.amazon" },
   { "ssh_host", "rimg.host, rimg.localhost" }, { "ssh", "SSH options" }, { "media", "Installation media" },
   { "console", "Boot commands" }, { "artifact", "Artifacts" }, { "host", "This host: programs, downloads, text" },
   { "fs", "rimg.fs" }, { "http", "rimg.http" }, { "data", "rimg.json, rimg.yaml, rimg.toml" }, { "units", "Durations and sizes" },

@@ -48,6 +48,8 @@ local matches = {
   boolean = function(v) return type(v) == "boolean" end,
   number  = function(v) return type(v) == "number" end,
   table   = function(v) return type(v) == "table" end,
+  -- A machine, an artifact, a client.
+  object  = function(v) return type(v) == "userdata" end,
   list    = is_list,
   ["function"] = function(v) return type(v) == "function" end,
   strings = function(v)
@@ -64,12 +66,14 @@ local matches = {
     if type(v) == "number" then return v > 0 and v == math.floor(v) end
     return type(v) == "string" and v:match("^%d+%s*[KkMmGgTt]?[Ii]?[Bb]?$") ~= nil
   end,
+  -- "90s", "20m", "1h30m", "30d", or seconds, as everywhere in rimg.
+  duration = function(v) return M.seconds(v) ~= nil end,
 }
 
 local described = {
-  string = "a string", boolean = "true or false", number = "a number", table = "a table", list = "a list",
+  string = "a string", boolean = "true or false", number = "a number", table = "a table", list = "a list", object = "an object of rimg's",
   ["function"] = "a function",
-  strings = "a list of strings", size = 'a size such as "4G"', integer = "a whole number",
+  strings = "a list of strings", duration = 'a duration such as "20m" or "30d"', size = 'a size such as "4G"', integer = "a whole number",
   path = "an absolute path", mode = 'permission bits as an octal string such as "0644"',
 }
 
@@ -136,6 +140,22 @@ function M.bytes(size)
   local number, unit = tostring(size):match("^(%d+)%s*(%a?)")
   local power = ({ [""] = 2, K = 1, M = 2, G = 3, T = 4, B = 0 })[unit:upper()]
   return math.tointeger(tonumber(number)) * 1024 ^ power // 1 | 0
+end
+
+local UNITS = { ms = 0.001, s = 1, m = 60, h = 3600, d = 86400 }
+
+--- Returns a duration option in seconds: "1h30m" is 5400, a bare number is seconds. Nil for what is no duration.
+function M.seconds(duration)
+  if type(duration) == "number" then return duration >= 0 and duration or nil end
+  if type(duration) ~= "string" or duration == "" then return nil end
+  if duration:match "^%d+%.?%d*$" then return tonumber(duration) end
+  local total = 0
+  local rest = duration:gsub("(%d+%.?%d*)(%a+)", function(number, unit)
+    if not UNITS[unit] then return nil end
+    total = total + tonumber(number) * UNITS[unit]
+    return ""
+  end)
+  return rest == "" and total or nil
 end
 
 return M

@@ -24,31 +24,31 @@ rimg.amazon = {}
 ---@field shared_credentials_file string? The file of credentials by profile, `~/` understood. Default: `AWS_SHARED_CREDENTIALS_FILE`, else `~/.aws/credentials`.
 ---@field assume_role rimg.AmazonAssumeRole? A role to assume with the credentials that were found.
 ---@field mfa_code string? The code that the MFA device shows now, for the role or session that wants one.
----@field mfa_serial string? The serial number or ARN of the MFA device. Default: the profile's `mfa_serial`.
+---@field mfa_serial string? The serial number or ARN of the MFA device. Default: the virtual device that bears the user's own name.
 ---@field custom_endpoint_ec2 string? The address of the EC2 API alone, for clouds that speak it: `"https://ec2.example.org"`.
 ---@field endpoint_url string? The address of all services' APIs. Default: `AWS_ENDPOINT_URL` and its like, else Amazon's own.
 ---@field insecure_skip_tls_verify boolean? Whether servers' certificates are not verified; for test clouds. Default `false`.
----@field max_retries integer? How often a request is sent again that was throttled or failed on the way. Default: the SDK's, `AWS_MAX_ATTEMPTS` less one.
+---@field max_retries integer? How often a request is sent again that was throttled or failed on the way. Default: 9.
 ---@field skip_metadata_api_check boolean? Whether the instance's own metadata service is not asked for credentials. Default `false`.
----@field skip_credential_validation boolean? Whether the credentials are not tried out (GetCallerIdentity) before anything is made. Default `false`.
+---@field skip_credential_validation boolean? Whether credentials are not looked for before the first request needs them. Default `false`.
 ---@field decode_authorization_messages boolean? Whether encoded messages of refusals are decoded by STS, which wants `sts:DecodeAuthorizationMessage`. Default `false`.
 ---@field aws_polling rimg.AmazonPolling? How often and how many times a state is asked for while something is waited for.
 
 --- A role to assume.
 ---@class rimg.AmazonAssumeRole
 ---@field role_arn string The role's ARN, `"arn:aws:iam::123456789012:role/images"`. Required.
----@field session_name string? What the session is called in CloudTrail. Default: `rimg-` and the id of the run.
+---@field session_name string? What the session is called in CloudTrail. Default: `rimg`.
 ---@field external_id string? The external id that the role's trust policy wants.
 ---@field duration_seconds integer? How long the session's credentials last, in seconds; they are renewed. Default: 3600.
----@field policy (string|table)? A policy that restricts the session further: JSON, or a table that becomes it.
+---@field policy string? A policy, as JSON, that restricts the session further.
 ---@field policy_arns string[]? The ARNs of managed policies that restrict the session further.
 ---@field tags table<string, string>? Tags of the session.
 ---@field transitive_tag_keys string[]? Which of the tags go on to roles that are assumed from this one.
 
 --- How a state is asked for again.
 ---@class rimg.AmazonPolling
----@field delay_seconds number? The time between two questions, in seconds. Default: `AWS_POLL_DELAY_SECONDS`, else by what is waited for: from 1 s, growing to 15 s.
----@field max_attempts integer? How many questions there are at most. Default: `AWS_MAX_ATTEMPTS` is not taken for this; time limits decide.
+---@field delay_seconds rimg.Duration? The time between two questions. Default: 5 s.
+---@field max_attempts integer? How many questions there are at most. Default: as many as the time limit of what is waited for allows.
 
 --- Makes a client for one region; it asks when a method is called, not before.
 ---

@@ -6,7 +6,7 @@ local options = {}
 
 --- What an option may be: the kinds it accepts, then `default` or `required`.
 ---@class std.options.Option
----@field [integer] "string"|"boolean"|"number"|"table"|"function"|"list"|"strings"|"size"|"integer"|"path"|"mode"
+---@field [integer] "string"|"boolean"|"number"|"table"|"object"|"function"|"list"|"strings"|"size"|"duration"|"integer"|"path"|"mode"
 ---@field default any The value where none is given.
 ---@field required boolean? Whether one must be given.
 ---@field one_of string[]? The only values it may have.
@@ -29,6 +29,11 @@ function options.one_of(what, value, list) end
 ---@param size rimg.Size
 ---@return integer
 function options.bytes(size) end
+
+--- Returns a duration in seconds: `"1h30m"` is 5400, a bare number is seconds; nil for what is none.
+---@param duration rimg.Duration
+---@return number?
+function options.seconds(duration) end
 
 --- Returns the name that is most like `name`, if one is near enough to be what was meant.
 ---@param name string

@@ -104,6 +104,11 @@ fn names_and_regions() {
 }
 
 #[test]
+fn images_of_amazon() {
+    run(&Sandbox::new(), "aws.lua");
+}
+
+#[test]
 fn package_managers_of_other_distributions() {
     run(&Sandbox::new(), "managers.lua");
 }
