@@ -14,6 +14,8 @@ local version = rimg.var("version", { default = "0.1.0", help = "version of the 
 local wanted  = rimg.var("regions", { default = { "eu-central-1", "eu-west-1", "us-east-1", "us-west-2", "ap-south-1", "ap-northeast-1" }, help = "where it is to be" })
 local source  = { owner = rimg.var("owner", { default = "amazon" }), name = rimg.var("source", { default = "al2023-ami-2023.*-kernel-*-x86_64" }) }
 local out     = rimg.var("out", { default = "out", help = "the folder of the two files" })
+local marker  = rimg.var("marker", { default = "/etc/shop-release", help = "the file that says on the image what it is" })
+local user    = rimg.var("user", { default = "ec2-user", help = "who logs in to it" })
 local name    = "shop-" .. version
 
 -- Nothing crosses the border of a partition: each has its own credentials, its own first region, and its own habits.
@@ -21,7 +23,7 @@ local PARTITIONS = {
   ["aws"] = { profile = rimg.var("profile", { default = "" }) },
   ["aws-cn"] = {
     profile = rimg.var("profile_cn", { default = "" }),
-    prepare = function(vm) vm:run "echo 'region=china' | sudo tee /etc/shop.conf" end,
+    prepare = function(vm) vm:write("/etc/pip.conf", "[global]\nindex-url = https://mirror.example.cn/simple\n", { sudo = true }) end,
   },
   ["aws-us-gov"] = {
     profile = rimg.var("profile_gov", { default = "" }), encrypt_boot = true,
@@ -43,11 +45,11 @@ local function build(home, partition, access)
   local vm = rimg.amazon.ebs {
     region = home, profile = access.profile, source_ami = base.id, ami_name = name, encrypt_boot = partition.encrypt_boot,
     instance_types = { "t3.small", "t3a.small", "t2.small" },               -- the next where there is no capacity
-    ssh_username = rimg.var("user", { default = "ec2-user" }), ssh_host = ssh_host ~= "" and ssh_host or nil, ssh_port = ssh_port,
+    ssh_username = user, ssh_host = ssh_host ~= "" and ssh_host or nil, ssh_port = ssh_port,
     run_tags = { application = "shop", version = version }, tags = { application = "shop", version = version, base = base.name },
   }
   if partition.prepare then vm:apply(partition.prepare) end
-  vm:run "echo shop | sudo tee /etc/shop.role"
+  vm:write(marker, "shop " .. version .. "\n", { sudo = user ~= "root" })
   return vm:finish().metadata.images
 end
 
