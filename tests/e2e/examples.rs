@@ -43,7 +43,7 @@ fn every_example_passes_rimg_check() {
     let key = sandbox.join("key").display().to_string();
     let variables =
         [("api", "http://127.0.0.1:1"), ("token", TOKEN), ("key", &key), ("image", &image), ("password", "secret")];
-    for name in ["fix-file", "layers", "lua_builder", "quickstart", "regions", "retries", "variants"] {
+    for name in ["fix-file", "layers", "lua_builder", "multi_region", "quickstart", "regions", "retries", "variants"] {
         let url = ("url", "http://127.0.0.1:1");
         example(&sandbox, "check", name, &[], &[&variables[..], &[url]].concat()).expect_code(0);
         assert!(!sandbox.join(name).join("out").exists(), "{name}");
