@@ -215,12 +215,14 @@ end
 -- Returns the copy of an image that is in a client's region: one that is there or on its way, else a new one.
 local function copy(client, from, id, o, token)
   local marked = client:images { owners = { "self" }, filters = { ["tag:" .. COPY_OF] = from .. "/" .. id } }
-  local failed = 0
+  local failed = false
   for _, one in ipairs(newest_first(marked)) do
     -- A retry goes on where the last attempt, or the last run, was.
     if one.state == "available" then return one.id, true end
     if one.state == "pending" then return client:wait_image(one.id, { timeout = o.timeout }).id, true end
-    failed = failed + 1
+    -- What is no image takes the name of one; and its token would give it back.
+    client:deregister_image(one.id, { delete_snapshots = true })
+    failed = true
   end
   local key = o.kms_key_ids[client.region]
   local encrypted = o.encrypted
@@ -229,8 +231,8 @@ local function copy(client, from, id, o, token)
     source_region = from, source_image_id = id, name = o.name, description = o.description, copy_image_tags = o.copy_image_tags,
     tags = merged(o.tags, { [COPY_OF] = from .. "/" .. id }), snapshot_tags = merged(o.tags, o.snapshot_tags),
     encrypted = encrypted, kms_key_id = key ~= "" and key or nil, timeout = o.timeout,
-    -- The same request again is the same copy, but for one that has failed.
-    client_token = ("%s-%s-%d"):format(token, client.region, failed):sub(1, 64),
+    -- The same request again is the same copy.
+    client_token = failed and rimg.uuid() or token .. "-" .. client.region,
   }
 end
 

@@ -134,6 +134,10 @@ for _, asked in ipairs(copies.copied) do
 end
 local again = aws.copy_to_regions({ ["eu-1"] = "ami-1" }, { regions = { "us-1", "ap-1", "eu-2" }, client = copies.client })
 assert(again["us-1"] == "ami-us-1-1" and again["eu-2"] == "ami-eu-2-1" and #copies.copied == 3)
+-- One that failed is made again, under another token.
+copies.images["us-1"][1].state = "failed"
+assert(aws.copy_to_regions("ami-1", { from = "eu-1", regions = { "us-1" }, client = copies.client })["us-1"] == "ami-us-1-1")
+assert(copies.removed[1] == "ami-us-1-1" and #copies.images["us-1"] == 1 and not copies.copied[4].client_token:find "us%-1$")
 -- An artifact knows where it is; nothing is asked where there is nothing to do.
 local idle = cloud {}
 assert(aws.copy_to_regions({ ["eu-1"] = "ami-1", ["us-1"] = "ami-2" }, { regions = { "us-1" }, client = idle.client })["us-1"] == "ami-2")
