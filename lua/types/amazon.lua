@@ -168,7 +168,7 @@ function Aws:image(image_id) end
 function Aws:copy_image(options) end
 
 ---@class rimg.AmazonWaitImageOptions
----@field image_id string? The image, where it is not the first argument. Required there.
+---@field image_id string? The image. Default: the first argument.
 ---@field timeout rimg.Duration? How long the wait may take. Default: `"2h"`.
 
 --- Waits until an image is available, with progress; one that failed is an error with Amazon's reason.
@@ -180,7 +180,7 @@ function Aws:copy_image(options) end
 function Aws:wait_image(image_id, options) end
 
 ---@class rimg.AmazonShareImageOptions
----@field image_id string? The image, where it is not the first argument. Required there.
+---@field image_id string? The image. Default: the first argument.
 ---@field users string[]? Account numbers. Default: none.
 ---@field groups string[]? Groups; `"all"`, which is everybody, is the only one there is. Default: none.
 ---@field organization_arns string[]? ARNs of organizations. Default: none.
@@ -195,8 +195,8 @@ function Aws:wait_image(image_id, options) end
 function Aws:share_image(image_id, options) end
 
 ---@class rimg.AmazonDeprecateImageOptions
----@field image_id string? The image, where it is not the first argument. Required there.
----@field at string? When, in UTC, to the minute: `"2027-01-01T00:00:00Z"`. Required.
+---@field image_id string? The image. Default: the first argument.
+---@field at string When, in UTC, to the minute: `"2027-01-01T00:00:00Z"`. Required.
 
 --- Sets when an image counts as deprecated: from then on it is listed for its owner alone, and can still be launched.
 ---@async
@@ -211,7 +211,7 @@ function Aws:deprecate_image(image_id, options) end
 function Aws:undeprecate_image(image_id) end
 
 ---@class rimg.AmazonProtectImageOptions
----@field image_id string? The image, where it is not the first argument. Required there.
+---@field image_id string? The image. Default: the first argument.
 ---@field with_cooldown boolean? Whether the protection outlasts its end by 24 hours. Default: false.
 
 --- Protects an image from being deregistered.
@@ -227,7 +227,7 @@ function Aws:protect_image(image_id, options) end
 function Aws:unprotect_image(image_id) end
 
 ---@class rimg.AmazonDeregisterImageOptions
----@field image_id string? The image, where it is not the first argument. Required there.
+---@field image_id string? The image. Default: the first argument.
 ---@field delete_snapshots boolean? Whether its snapshots go with it, but those that another image stands on. Default: true.
 
 --- Deregisters an image; its snapshots, which are what costs money, go with it. An image that is protected is an error.
@@ -240,8 +240,8 @@ function Aws:deregister_image(image_id, options) end
 -- Tags ------------------------------------------------------------------------
 
 ---@class rimg.AmazonTagOptions
----@field ids (string|string[])? The resources, where they are not the first argument. Required there.
----@field tags table<string, string>? The tags to set. Required.
+---@field ids (string|string[])? The resources. Default: the first argument.
+---@field tags table<string, string> The tags to set. Required.
 
 --- Sets tags of images, snapshots, instances, …; others that they have stay.
 ---@async
@@ -251,8 +251,8 @@ function Aws:deregister_image(image_id, options) end
 function Aws:tag(ids, options) end
 
 ---@class rimg.AmazonUntagOptions
----@field ids (string|string[])? The resources, where they are not the first argument. Required there.
----@field keys string[]? The names of the tags to take away. Required.
+---@field ids (string|string[])? The resources. Default: the first argument.
+---@field keys string[] The names of the tags to take away. Required.
 
 --- Takes tags away.
 ---@async
@@ -288,7 +288,7 @@ function Aws:untag(ids, options) end
 function Aws:snapshots(options) end
 
 ---@class rimg.AmazonWaitSnapshotOptions
----@field snapshot_id string? The snapshot, where it is not the first argument. Required there.
+---@field snapshot_id string? The snapshot. Default: the first argument.
 ---@field timeout rimg.Duration? How long the wait may take. Default: `"2h"`.
 
 --- Waits until a snapshot is completed, with progress; one that failed is an error.
@@ -300,7 +300,7 @@ function Aws:snapshots(options) end
 function Aws:wait_snapshot(snapshot_id, options) end
 
 ---@class rimg.AmazonShareSnapshotOptions
----@field snapshot_id string? The snapshot, where it is not the first argument. Required there.
+---@field snapshot_id string? The snapshot. Default: the first argument.
 ---@field users string[]? Account numbers. Default: none.
 ---@field groups string[]? Groups; `"all"`, which is everybody, is the only one there is. Default: none.
 ---@field remove boolean? Whether they lose the permission instead of getting it. Default: false.
@@ -367,7 +367,7 @@ function Aws:delete_snapshot(snapshot_id) end
 function Aws:instances(options) end
 
 ---@class rimg.AmazonStartInstancesOptions
----@field instance_ids (string|string[])? The instances, where they are not the first argument. Required there.
+---@field instance_ids (string|string[])? The instances. Default: the first argument.
 ---@field wait boolean? Whether it is waited for until they run. Default: true.
 
 --- Starts instances that are stopped.
@@ -378,7 +378,7 @@ function Aws:instances(options) end
 function Aws:start_instances(instance_ids, options) end
 
 ---@class rimg.AmazonStopInstancesOptions
----@field instance_ids (string|string[])? The instances, where they are not the first argument. Required there.
+---@field instance_ids (string|string[])? The instances. Default: the first argument.
 ---@field force boolean? Whether their systems are not given the time to shut down. Default: false.
 ---@field wait boolean? Whether it is waited for until they are stopped. Default: true.
 
@@ -390,7 +390,7 @@ function Aws:start_instances(instance_ids, options) end
 function Aws:stop_instances(instance_ids, options) end
 
 ---@class rimg.AmazonTerminateInstancesOptions
----@field instance_ids (string|string[])? The instances, where they are not the first argument. Required there.
+---@field instance_ids (string|string[])? The instances. Default: the first argument.
 ---@field wait boolean? Whether it is waited for until they are terminated. Default: true.
 
 --- Terminates instances; those that are terminated already are no error.
@@ -488,7 +488,7 @@ function Aws:delete_security_group(group_id) end
 -- Parameters and secrets ------------------------------------------------------
 
 ---@class rimg.AmazonParameterOptions
----@field name string? The parameter, where it is not the first argument. Required there.
+---@field name string? The parameter. Default: the first argument.
 ---@field decrypt boolean? Whether a `SecureString` is decrypted; its value is masked in every output. Default: true.
 
 --- Returns the value of a parameter of Systems Manager's Parameter Store, Amazon's public ones among them.
@@ -505,8 +505,8 @@ function Aws:delete_security_group(group_id) end
 function Aws:parameter(name, options) end
 
 ---@class rimg.AmazonPutParameterOptions
----@field name string? The parameter, where it is not the first argument. Required there.
----@field value string? What it is set to. Required.
+---@field name string? The parameter. Default: the first argument.
+---@field value string What it is set to. Required.
 ---@field type ("String"|"StringList"|"SecureString")? Its type. Default: `String`.
 ---@field overwrite boolean? Whether one that is there gets the new value; otherwise it is an error. Default: true.
 ---@field description string? What it says about itself. Default: none.
@@ -525,7 +525,7 @@ function Aws:put_parameter(name, options) end
 function Aws:delete_parameter(name) end
 
 ---@class rimg.AmazonSecretOptions
----@field secret_id string? The secret's name or ARN, where it is not the first argument. Required there.
+---@field secret_id string? The secret's name or ARN. Default: the first argument.
 ---@field key string? The field of the JSON in it that is wanted. Default: all of it, as it is.
 ---@field version_id string? The version's id. Default: by `version_stage`.
 ---@field version_stage string? The version's stage. Default: `AWSCURRENT`.
@@ -629,7 +629,7 @@ function Aws:secret(secret_id, options) end
 
 --- The image that is made.
 ---@class rimg.AmazonAmiOptions
----@field ami_name string? The image's name, unique in its region: 3 to 128 letters, digits, spaces and `()[]./-'@_`. `vm:finish { name = … }` overrides it. Required.
+---@field ami_name string The image's name, unique in its region: 3 to 128 letters, digits, spaces and `()[]./-'@_`. `vm:finish { name = … }` overrides it. Required.
 ---@field ami_description string? What it says about itself. Default: none.
 ---@field ami_virtualization_type ("hvm"|"paravirtual")? Its virtualization, for `sriov_support` and images of old. Default: the source's.
 ---@field ami_block_device_mappings rimg.AmazonBlockDevice[]? Volumes that instances of the image get, besides those it was made with.
