@@ -71,10 +71,11 @@ end
 
 -- What is done is written down, whatever became of the rest.
 local ids, list, failed = {}, {}, {}
-for _, handle in pairs(builds) do
-  local done = handle:await()
-  for region, id in pairs(done.ids) do ids[region] = id end
-  for region, err in pairs(done.errors) do table.insert(failed, ("%s: %s"):format(region, err.message)) end
+for id, handle in pairs(builds) do
+  local ok, done = pcall(handle.await, handle)
+  if not ok then done = { ids = {}, errors = { [id] = done } } end
+  for region, ami in pairs(done.ids) do ids[region] = ami end
+  for where, err in pairs(done.errors) do table.insert(failed, ("%s: %s"):format(where, err.message)) end
 end
 for _, region in ipairs(wanted) do
   print(("%-16s %s"):format(region, ids[region] or "failed"))
@@ -87,4 +88,4 @@ rimg.fs.write(variables, rimg.json.encode({ images = ids }, { pretty = true }) .
 rimg.artifact({ files = { variables }, id = table.concat(list, ","), kind = "image", builder = "amazon-ebs" })
   :manifest { output = rimg.fs.join(out, "packer-manifest.json"), custom_data = { version = version, regions = #list } }
 
-if #failed > 0 then rimg.fail(("%d of %d regions have no image:\n%s"):format(#failed, #wanted, table.concat(failed, "\n"))) end
+if #failed > 0 then rimg.fail(("%d of %d regions have no image:\n%s"):format(#wanted - #list, #wanted, table.concat(failed, "\n"))) end
