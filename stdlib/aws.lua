@@ -11,7 +11,7 @@ local regions = require "std.regions"
 
 local M = {}
 
--- Which image a copy was made of: what is there already is known by it, whatever it is called.
+-- Which image a copy was made of: what is there already is known by it and by its name.
 local COPY_OF = "rimg:copy-of"
 
 -- What may be gone the next time; a refusal or a wrong option is not.
@@ -214,7 +214,7 @@ end
 
 -- Returns the copy of an image that is in a client's region: one that is there or on its way, else a new one.
 local function copy(client, from, id, o, token)
-  local marked = client:images { owners = { "self" }, filters = { ["tag:" .. COPY_OF] = from .. "/" .. id } }
+  local marked = client:images { owners = { "self" }, filters = { name = o.name, ["tag:" .. COPY_OF] = from .. "/" .. id } }
   local failed = false
   for _, one in ipairs(newest_first(marked)) do
     -- A retry goes on where the last attempt, or the last run, was.

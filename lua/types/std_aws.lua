@@ -81,7 +81,7 @@ function aws.prune_images(options) end
 ---@field access rimg.AmazonAccess? Options of `rimg.amazon.client` for all regions: `{ profile = "images" }`. Default: what the environment says.
 
 --- Copies an image to regions, side by side. A copy that is there already, or on its way, is not made again: it is found
---- by its tag `rimg:copy-of`. So a second run makes what the first one could not.
+--- by its name and its tag `rimg:copy-of`. So a second run makes what the first one could not.
 ---
 --- ```lua
 --- local ids = aws.copy_to_regions("ami-0123456789abcdef0", {

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::json;
 
+use super::support::aws::{Aws, DEBIAN};
 use super::support::cloud::{Cloud, TOKEN};
 use super::support::http::{Answer, Server};
 use super::support::rimg::{Run, Sandbox};
@@ -87,6 +88,60 @@ async fn a_builder_in_lua_makes_an_image_and_leaves_no_machine_and_its_images_go
     assert_eq!(names, ["eu-1", "eu-2", "us-1"]);
     assert_eq!(found["failed"], json!(["asia-1"]));
     assert_eq!(cloud.list("/images/").len(), 4);
+}
+
+#[test]
+fn an_image_is_in_many_regions_of_amazon_and_what_is_there_is_not_made_again() {
+    let Some(aws) = Aws::start_with_sshd() else { return };
+    let sandbox = examples();
+    let user = Command::new("id").arg("-un").output().unwrap();
+    let user = String::from_utf8(user.stdout).unwrap().trim().to_owned();
+    let run = |regions: &str| {
+        let mut command = sandbox.command(["run", "--force", "multi_region/build.lua"]);
+        aws.env(&mut command);
+        let marker = sandbox.join("marker").display().to_string();
+        for (name, value) in [
+            ("owner", DEBIAN),
+            ("source", "debian-12-amd64-*"),
+            ("ssh_host", "127.0.0.1"),
+            ("ssh_port", &aws.sshd().port.to_string()),
+            ("user", &user),
+            ("marker", &marker),
+            ("regions", regions),
+        ] {
+            command.env(format!("RIMG_VAR_{name}"), value);
+        }
+        Run::of(&mut command)
+    };
+    let written = |name: &str| -> serde_json::Value {
+        serde_json::from_str(&sandbox.read(format!("multi_region/out/{name}"))).unwrap()
+    };
+
+    // One region takes no copy at first, another never: what is done is written down.
+    aws.rules(json!([
+        { "action": "CopyImage", "region": "eu-west-1", "do": "error", "code": "ResourceLimitExceeded" },
+        { "action": "CopyImage", "region": "ap-south-1", "do": "deny" },
+    ]));
+    let regions = "us-east-1,eu-west-1,ap-south-1,us-west-2";
+    run(regions).expect_code(1).expect_errors(&["1 of 4 regions have no image", "ap-south-1: ", "ec2:CopyImage"]);
+    assert_eq!(sandbox.read("marker"), "shop 0.1.0\n");
+    let images = written("images.auto.tfvars.json")["images"].clone();
+    assert_eq!(images.as_object().unwrap().len(), 3, "{images}");
+
+    // The next run makes what is missing, and nothing else.
+    let launched = aws.calls("RunInstances").len();
+    let copied = aws.calls("CopyImage").len();
+    run(regions).expect_code(0);
+    assert_eq!(aws.calls("RunInstances").len(), launched);
+    assert_eq!(aws.calls("CopyImage").len(), copied + 1);
+    let all = written("images.auto.tfvars.json")["images"].clone();
+    assert_eq!(all["eu-west-1"], images["eu-west-1"]);
+    let manifest = written("packer-manifest.json");
+    let ids: Vec<String> = regions.split(',').map(|region| format!("{region}:{}", all[region].as_str().unwrap())).collect();
+    assert_eq!(manifest["builds"][0]["artifact_id"], json!(ids.join(",")));
+    assert_eq!(manifest["builds"][0]["builder_type"], "amazon-ebs");
+    assert_eq!(aws.left_but_images(), [""; 0]);
+    sandbox.assert_clean();
 }
 
 #[tokio::test(flavor = "multi_thread")]
