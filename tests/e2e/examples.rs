@@ -137,7 +137,8 @@ fn an_image_is_in_many_regions_of_amazon_and_what_is_there_is_not_made_again() {
     let all = written("images.auto.tfvars.json")["images"].clone();
     assert_eq!(all["eu-west-1"], images["eu-west-1"]);
     let manifest = written("packer-manifest.json");
-    let ids: Vec<String> = regions.split(',').map(|region| format!("{region}:{}", all[region].as_str().unwrap())).collect();
+    let ids: Vec<String> =
+        regions.split(',').map(|region| format!("{region}:{}", all[region].as_str().unwrap())).collect();
     assert_eq!(manifest["builds"][0]["artifact_id"], json!(ids.join(",")));
     assert_eq!(manifest["builds"][0]["builder_type"], "amazon-ebs");
     assert_eq!(aws.left_but_images(), [""; 0]);
