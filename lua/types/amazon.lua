@@ -678,7 +678,7 @@ function Aws:secret(secret_id, options) end
 ---@field iops integer? Operations a second, for gp3, io1 and io2. Default: the type's.
 ---@field throughput integer? MiB a second, for gp3. Default: 125.
 ---@field encrypted boolean? Whether it is encrypted. Default: as the source is, or as the account demands.
----@field kms_key_id string? The key to encrypt with: id, ARN or `alias/…`. Default: the region's key for EBS.
+---@field kms_key_id string? The key to encrypt with, beside `encrypted = true`: id, ARN or `alias/…`. Default: the region's key for EBS.
 ---@field snapshot_id string? The snapshot it starts with. Default: the source's, or an empty volume.
 ---@field delete_on_termination boolean? Whether it goes with the instance. Default `true`, unlike Packer's: a volume that is forgotten costs money.
 ---@field no_device boolean? Whether the source's device of that name is left out. Default `false`.

@@ -10,7 +10,7 @@
 ---@field build string The build it belongs to.
 ---@field path string? The first of its files: the disk image of an image.
 ---@field files rimg.ArtifactFile[] Its files.
----@field metadata table<string, any> What later steps must know: `format`, `architecture`, …
+---@field metadata table<string, any> What later steps must know: `format`, `architecture`, …; of an Amazon image `images` and `snapshots`, by region.
 local Artifact = {}
 
 --- One file of an artifact.
