@@ -614,10 +614,7 @@ function Aws:secret(secret_id, options) end
 ---@class rimg.AmazonSpotOptions
 ---@field spot_price (string|number)? The most to pay, in dollars an hour, or `"auto"`: at most the price on demand. Default: an instance on demand.
 ---@field spot_instance_types string[]? Types to choose from, in the place of `instance_type`.
----@field spot_allocation_strategy ("price-capacity-optimized"|"capacity-optimized"|"diversified"|"lowest-price")? How one of them is chosen. Default: `price-capacity-optimized`.
 ---@field spot_tags table<string, string>? Tags of the spot request, over `run_tags`.
----@field fleet_tags table<string, string>? Tags of the fleet that is asked for the instance, over `run_tags`.
----@field block_duration_minutes integer? Minutes that the instance is kept for certain, a multiple of 60; Amazon grants it to old customers only.
 
 --- How an instance is reached.
 ---@class rimg.AmazonConnectOptions
@@ -625,13 +622,11 @@ function Aws:secret(secret_id, options) end
 ---@field ssh_keypair_name string? A key pair of the account, whose private half is `ssh_private_key_file` or in the agent. Default: a temporary key pair.
 ---@field session_manager_port integer? The local port of the Session Manager tunnel. Default: any free one.
 ---@field pause_before_ssm rimg.Duration? How long to wait before the tunnel is opened. Default `"10s"`.
----@field windows_password_timeout rimg.Duration? How long Windows may take to say its administrator's password. Default `"20m"`.
 
 --- The image that is made.
 ---@class rimg.AmazonAmiOptions
 ---@field ami_name string The image's name, unique in its region: 3 to 128 letters, digits, spaces and `()[]./-'@_`. `vm:finish { name = … }` overrides it. Required.
 ---@field ami_description string? What it says about itself. Default: none.
----@field ami_virtualization_type ("hvm"|"paravirtual")? Its virtualization, for `sriov_support` and images of old. Default: the source's.
 ---@field ami_block_device_mappings rimg.AmazonBlockDevice[]? Volumes that instances of the image get, besides those it was made with.
 ---@field tags table<string, string>? Tags of the image and its snapshots, in all regions. They come over `run_tags`.
 ---@field snapshot_tags table<string, string>? Tags of the snapshots, over `tags`.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_ec2::types::{ImdsSupportValues, ResourceType};
+use aws_sdk_ec2::types::{AttributeBooleanValue, AttributeValue, Image, ImdsSupportValues, ResourceType};
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -12,7 +12,8 @@ use super::existing;
 use super::image_access;
 use super::image_options::{ImageOptions, check_name};
 use super::machine::AmazonMachine;
-use super::made::{BUILD, MARK, Made, RUN, Sort};
+use super::made::{self, BUILD, MARK, Made, RUN, Sort};
+use super::register;
 use super::wait::{self, snapshots_of};
 use super::{Client, tags};
 use crate::engine::{Artifact, BuildCx, CaptureSpec};
@@ -46,7 +47,16 @@ pub async fn capture(machine: &AmazonMachine, spec: &CaptureSpec, cx: &BuildCx) 
     // An image that others are only copied from goes in the end, and leaves its name to the copy in its own region.
     let encrypts = options.encrypt_boot == Some(true);
     let passing = encrypts || options.skip_save_build_region;
-    let first = create(machine, (!passing).then_some(name), cx).await?;
+    let registers = options.registers_anew();
+    adapt(machine).await?;
+    let (mut first, image) = create(machine, (!passing && !registers).then_some(name), cx).await?;
+    if registers {
+        let anew = register::anew(client, &image, (!passing).then_some(name), options, cx).await?;
+        made::deregister(client, &first.id).await?;
+        // Its snapshots are the new one's now.
+        cx.resources.forget(first.made.resource);
+        first = anew;
+    }
     let others: Vec<&String> = options.ami_regions.iter().filter(|region| **region != *client.region).collect();
     let wanted = copy::Wanted { name, source: &first, options, cx };
     let own = (encrypts && !options.skip_save_build_region).then_some(&*client.region).into_iter();
@@ -92,8 +102,27 @@ fn incomplete(region: String, error: Error, others: &[(String, Error)], done: &[
     }
 }
 
+/// Tells AWS which network cards the system has drivers for: the image takes it from its instance.
+async fn adapt(machine: &AmazonMachine) -> Result<()> {
+    let (client, options) = (&machine.client, &machine.image);
+    let request = || client.ec2.modify_instance_attribute().instance_id(&machine.watch.id);
+    if let Some(ena) = options.ena_support {
+        let value = AttributeBooleanValue::builder().value(ena).build();
+        if let Err(e) = request().ena_support(value).send().await {
+            return Err(client.failed("ec2:ModifyInstanceAttribute", e).await);
+        }
+    }
+    if options.sriov_support {
+        let value = AttributeValue::builder().value("simple").build();
+        if let Err(e) = request().sriov_net_support(value).send().await {
+            return Err(client.failed("ec2:ModifyInstanceAttribute", e).await);
+        }
+    }
+    Ok(())
+}
+
 /// Makes the image in the instance's own region, and waits until it is there; without a name, it gets one of its own.
-async fn create(machine: &AmazonMachine, name: Option<&str>, cx: &BuildCx) -> Result<Captured> {
+async fn create(machine: &AmazonMachine, name: Option<&str>, cx: &BuildCx) -> Result<(Captured, Image)> {
     let (client, options) = (&machine.client, &machine.image);
     let made = Made::enter(client, Sort::Image, cx).await?;
     let name = name.unwrap_or(&made.thing.mark).to_owned();
@@ -125,14 +154,14 @@ async fn create(machine: &AmazonMachine, name: Option<&str>, cx: &BuildCx) -> Re
     let patience = client.patience(None, wait::IMAGE);
     let image = wait::image_available(client, &id, patience, cx).await?;
     let snapshots = snapshots_of(&image);
-    if options.imds_support.is_some() {
+    if options.imds_support.is_some() && !options.registers_anew() {
         let set = client.ec2.modify_image_attribute().image_id(&id);
-        let value = aws_sdk_ec2::types::AttributeValue::builder().value(ImdsSupportValues::V20.as_str()).build();
+        let value = AttributeValue::builder().value(ImdsSupportValues::V20.as_str()).build();
         if let Err(e) = set.imds_support(value).send().await {
             return Err(client.failed("ec2:ModifyImageAttribute", e).await);
         }
     }
-    Ok(Captured { client: client.clone(), id, snapshots, made })
+    Ok((Captured { client: client.clone(), id, snapshots, made }, image))
 }
 
 /// Returns the tags of an image and of its snapshots.

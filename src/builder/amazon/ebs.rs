@@ -176,10 +176,14 @@ impl Builder for EbsBuilder {
         let image = source.image_id().unwrap_or_default().to_owned();
         cx.ui.info(format!("From {image} ({})", source.name().unwrap_or("without a name")));
         let network = Network::find(&client, &self.run).await?;
-        let entered = cx.resources.list().len();
+        let mut belongings = Vec::new();
         let user_data = self.run.encoded_user_data(cx).await?;
         let profile = match profile::document(&self.run)? {
-            Some(policy) => Some(profile::make(&client, &self.run, &policy, cx).await?),
+            Some(policy) => {
+                let (name, made) = profile::make(&client, &self.run, &policy, cx).await?;
+                belongings.push(made);
+                Some(name)
+            }
             None => self.run.iam_instance_profile.clone(),
         };
         let (key, key_name) = match self.has_credentials() {
@@ -189,8 +193,8 @@ impl Builder for EbsBuilder {
                 (Some(key), Some(name))
             }
         };
-        let security_groups = network.security_groups(&client, &self.run, self.ssh.port(), cx).await?;
-        let _ = entered;
+        let (security_groups, made) = network.security_groups(&client, &self.run, self.ssh.port(), cx).await?;
+        belongings.extend(made);
         let wanted = Launch { image: &image, key_name, security_groups, profile, user_data, places: network.places };
         let started = instance::start(&client, &self.run, &wanted, cx).await?;
         let watch = Watch::new(started.id, self.run.disable_stop_instance);
@@ -209,7 +213,7 @@ impl Builder for EbsBuilder {
             key,
             watch,
             resource: started.made.resource,
-            belongings: Vec::new(),
+            belongings,
             tasks: TaskTracker::new(),
             target: Default::default(),
             cx: cx.clone(),

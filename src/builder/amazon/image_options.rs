@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aws_sdk_ec2::types::BootModeValues;
 use serde::Deserialize;
 
 use super::block_device::BlockDevice;
@@ -39,6 +40,12 @@ pub struct ImageOptions {
     pub imds_support: Option<String>,
     pub ena_support: Option<bool>,
     pub sriov_support: bool,
+    /// `uefi`, `legacy-bios` or `uefi-preferred`.
+    pub boot_mode: Option<String>,
+    /// `v2.0`.
+    pub tpm_support: Option<String>,
+    /// The variables of the firmware, in base64.
+    pub uefi_data: Option<String>,
     /// When it is no longer offered: `"2027-01-01T00:00:00Z"`.
     pub deprecate_at: Option<String>,
     pub deregistration_protection: Protection,
@@ -112,15 +119,20 @@ impl ImageOptions {
             return Err(wrong("deprecate_at", format!("{at:?} is not a time such as \"2027-01-01T00:00:00Z\"")));
         }
         one_of("imds_support", self.imds_support.as_deref(), &["v2.0"])?;
+        one_of("boot_mode", self.boot_mode.as_deref(), BootModeValues::values())?;
+        one_of("tpm_support", self.tpm_support.as_deref(), &["v2.0"])?;
+        if self.tpm_support.is_some() && self.boot_mode.as_deref() != Some("uefi") {
+            return Err(wrong("tpm_support", "needs boot_mode = \"uefi\""));
+        }
         if self.sriov_support && self.ena_support == Some(true) {
             return Err(wrong("sriov_support", "and `ena_support` are two ways of networking: give one of them"));
         }
         self.ami_block_device_mappings.iter().try_for_each(|disk| disk.validate("ami_block_device_mappings"))
     }
 
-    /// Tells whether anybody else may use the image.
-    pub fn is_shared(&self) -> bool {
-        [&self.ami_users, &self.ami_groups, &self.ami_org_arns, &self.ami_ou_arns].iter().any(|list| !list.is_empty())
+    /// Tells whether something is wanted that can only be said of an image that is registered anew.
+    pub fn registers_anew(&self) -> bool {
+        self.boot_mode.is_some() || self.tpm_support.is_some() || self.uefi_data.is_some()
     }
 }
 

@@ -17,7 +17,7 @@ use super::filters::filter;
 use super::profile;
 use super::wait::snapshots_of;
 use crate::engine::{BuildCx, Resource, ResourceId};
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Kind, Result};
 use crate::host::owner;
 
 /// The tag with the run's id.

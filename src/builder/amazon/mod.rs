@@ -21,6 +21,7 @@ mod made;
 mod network;
 mod profile;
 mod regions;
+mod register;
 mod role;
 mod run_options;
 mod session_manager;

@@ -7,7 +7,7 @@ use super::filters::filter;
 use super::made::{Made, Sort};
 use super::run_options::RunOptions;
 use super::{Client, tags, wrong};
-use crate::engine::BuildCx;
+use crate::engine::{BuildCx, ResourceId};
 use crate::error::{Error, Kind, Result};
 
 /// Whoever knows the key, from anywhere.
@@ -59,14 +59,14 @@ impl Network {
     }
 
     /// Returns the security groups of the instance: those that are named or found, else one that is made for it, which
-    /// lets `port` in.
+    /// lets `port` in; that comes with what it is as a resource.
     pub async fn security_groups(
         &self,
         client: &Client,
         options: &RunOptions,
         port: u16,
         cx: &BuildCx,
-    ) -> Result<Vec<String>> {
+    ) -> Result<(Vec<String>, Option<ResourceId>)> {
         if let Some(wanted) = &options.security_group_filter {
             let in_vpc = self.vpc.iter().map(|vpc| filter("vpc-id", [vpc]));
             let filters = wanted.filters.request().unwrap_or_default().into_iter().chain(in_vpc).collect();
@@ -80,14 +80,24 @@ impl Network {
                 let message = format!("there is no security group with {} in {}", wanted.filters, client.region);
                 return Err(wrong("security_group_filter", message));
             }
-            return Ok(ids);
+            return Ok((ids, None));
         }
         let named: Vec<String> = options.security_group_id.iter().chain(&options.security_group_ids).cloned().collect();
-        if named.is_empty() { Ok(vec![self.own_group(client, options, port, cx).await?]) } else { Ok(named) }
+        if !named.is_empty() {
+            return Ok((named, None));
+        }
+        let (id, made) = self.own_group(client, options, port, cx).await?;
+        Ok((vec![id], Some(made)))
     }
 
     /// Makes a security group for one instance.
-    async fn own_group(&self, client: &Client, options: &RunOptions, port: u16, cx: &BuildCx) -> Result<String> {
+    async fn own_group(
+        &self,
+        client: &Client,
+        options: &RunOptions,
+        port: u16,
+        cx: &BuildCx,
+    ) -> Result<(String, ResourceId)> {
         let vpc = match (&self.vpc, &options.subnet_id) {
             (None, Some(subnet)) => Some(vpc_of(client, subnet).await?),
             (vpc, _) => vpc.clone(),
@@ -113,7 +123,7 @@ impl Network {
         let id = id.ok_or_else(|| Error::new(Kind::Cloud, "AWS made a security group, and did not say which"))?;
         made.is(&id);
         if options.ssh_interface.as_deref() == Some("session_manager") {
-            return Ok(id);
+            return Ok((id, made.resource));
         }
         let allowed =
             client.ec2.authorize_security_group_ingress().group_id(&id).ip_permissions(permission(port, &sources));
@@ -121,7 +131,7 @@ impl Network {
             Err(e) if code(&e) != Some("InvalidPermission.Duplicate") => {
                 Err(client.failed("ec2:AuthorizeSecurityGroupIngress", e).await)
             }
-            _ => Ok(id),
+            _ => Ok((id, made.resource)),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::error::{is_duplicate, is_not_found};
 use super::made::{Made, Sort};
 use super::run_options::RunOptions;
 use super::{Client, wrong};
-use crate::engine::BuildCx;
+use crate::engine::{BuildCx, ResourceId};
 use crate::error::{Context, Kind, Result};
 
 /// What a policy is called in a role that has only one.
@@ -48,8 +48,8 @@ fn capital(name: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
-/// Makes a role with the policy and the profile that carries it; returns the profile's name.
-pub async fn make(client: &Client, options: &RunOptions, policy: &Json, cx: &BuildCx) -> Result<String> {
+/// Makes a role with the policy and the profile that carries it; returns the profile's name and what it is as a resource.
+pub async fn make(client: &Client, options: &RunOptions, policy: &Json, cx: &BuildCx) -> Result<(String, ResourceId)> {
     let made = Made::enter(client, Sort::Profile, cx).await?;
     let name = made.thing.mark.clone();
     let tags = made.tags(&options.run_tags, cx);
@@ -80,7 +80,7 @@ pub async fn make(client: &Client, options: &RunOptions, policy: &Json, cx: &Bui
         Err(e) if super::error::code(&e) != Some("LimitExceeded") => {
             Err(client.failed("iam:AddRoleToInstanceProfile", e).await)
         }
-        _ => Ok(name),
+        _ => Ok((name, made.resource)),
     }
 }
 
