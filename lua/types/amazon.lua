@@ -555,7 +555,7 @@ function Aws:secret(secret_id, options) end
 
 --- The image that an instance is launched from: one of the two is required.
 ---@class rimg.AmazonSourceOptions
----@field source_ami string? The image's id, `"ami-…"`. With `source_ami_filter` it has to fit the filter, too.
+---@field source_ami string? The image's id, `"ami-…"`.
 ---@field source_ami_filter rimg.AmazonSourceFilter? What the image must be like.
 
 --- What a source image must be like: none, or several without `most_recent`, is an error that lists them.
@@ -568,12 +568,12 @@ function Aws:secret(secret_id, options) end
 --- How an instance is launched.
 ---@class rimg.AmazonLaunchOptions
 ---@field instance_type string? The type, `"t3.small"`. Required, unless `instance_types` or `spot_instance_types` is given.
----@field instance_types string[]? Several types, the most wanted first: where there is no capacity for one, the next is tried.
+---@field instance_types string[]? Several types in the place of one, the most wanted first: where there is no capacity for one, the next is tried.
 ---@field availability_zone (string|string[])? The zone, or several: where there is no capacity in one, the next is tried. Default: Amazon's choice.
 ---@field iam_instance_profile string? The name of the instance profile that the instance runs with. Default: none.
 ---@field skip_profile_validation boolean? Whether it is not looked at beforehand that the profile is there. Default `false`.
 ---@field temporary_iam_instance_profile_policy_document table? A policy, `{ Version = "2012-10-17", Statement = { … } }`, of a role and profile that are made for this machine alone.
----@field user_data (string|table)? User data, for cloud-init and its like: text, or a table, which becomes `#cloud-config`. Default: none.
+---@field user_data string? User data, for cloud-init and its like, 16 KiB at most. Default: none.
 ---@field user_data_file string? The file with the user data.
 ---@field launch_block_device_mappings rimg.AmazonBlockDevice[]? Volumes of the instance: further ones, or the root volume by its device name, made larger. They are in the image, too.
 ---@field ebs_optimized boolean? Whether the type's optimization for EBS is turned on. Default `false`; current types have it anyway.
@@ -588,7 +588,7 @@ function Aws:secret(secret_id, options) end
 ---@field capacity_reservation_id string? The reservation to use.
 ---@field capacity_reservation_group_arn string? The group of reservations to use.
 ---@field license_specifications rimg.AmazonLicense[]? Licence configurations of License Manager.
----@field run_tags table<string, string>? Tags of all that is made for the build: instance, volumes, interfaces, key pair, security group, role, spot request. The image has them, too, unless `skip_ami_run_tags`.
+---@field run_tags table<string, string>? Tags of all that is made for the build and removed after it: instance, volumes, interfaces, key pair, security group, role, spot request.
 ---@field run_volume_tags table<string, string>? Tags of the instance's volumes, over `run_tags`.
 
 --- Where an instance stands in the network, and who reaches it.
@@ -613,7 +613,7 @@ function Aws:secret(secret_id, options) end
 --- An instance at the spot price, which Amazon may take back: the build then fails at once, with that reason.
 ---@class rimg.AmazonSpotOptions
 ---@field spot_price (string|number)? The most to pay, in dollars an hour, or `"auto"`: at most the price on demand. Default: an instance on demand.
----@field spot_instance_types string[]? Types to choose from, in the place of `instance_type`.
+---@field spot_instance_types string[]? Several types in the place of `instance_type`, the most wanted first: where there is no capacity for one, the next is tried. Wants `spot_price`.
 ---@field spot_tags table<string, string>? Tags of the spot request, over `run_tags`.
 
 --- How an instance is reached.
@@ -621,38 +621,38 @@ function Aws:secret(secret_id, options) end
 ---@field ssh_interface ("public_ip"|"private_ip"|"public_dns"|"private_dns"|"ipv6"|"session_manager")? By which of its addresses. Default: the public address, else the private one.
 ---@field ssh_keypair_name string? A key pair of the account, whose private half is `ssh_private_key_file` or in the agent. Default: a temporary key pair.
 ---@field session_manager_port integer? The local port of the Session Manager tunnel. Default: any free one.
----@field pause_before_ssm rimg.Duration? How long to wait before the tunnel is opened. Default `"10s"`.
+---@field pause_before_ssm rimg.Duration? How long to wait before the tunnel is opened. Default: not at all; it is tried for five minutes, until the instance has reported.
 
 --- The image that is made.
 ---@class rimg.AmazonAmiOptions
----@field ami_name string The image's name, unique in its region: 3 to 128 letters, digits, spaces and `()[]./-'@_`. `vm:finish { name = … }` overrides it. Required.
+---@field ami_name string? The image's name, unique in its region: 3 to 128 letters, digits, spaces and `()[]./-'@_`. `vm:finish { name = … }` overrides it. Required, unless `skip_create_ami`.
 ---@field ami_description string? What it says about itself. Default: none.
 ---@field ami_block_device_mappings rimg.AmazonBlockDevice[]? Volumes that instances of the image get, besides those it was made with.
----@field tags table<string, string>? Tags of the image and its snapshots, in all regions. They come over `run_tags`.
+---@field tags table<string, string>? Tags of the image and its snapshots, in all regions. `Name` is the image's name unless they say otherwise.
 ---@field snapshot_tags table<string, string>? Tags of the snapshots, over `tags`.
----@field skip_ami_run_tags boolean? Whether the image is not given `run_tags`. Default `false`.
+---@field skip_ami_run_tags boolean? Whether the tags `rimg:run`, `rimg:id` and `rimg:build` are taken off the finished image and its snapshots. Default `false`.
 ---@field ena_support boolean? Whether the image has enhanced networking (ENA). Default: as the source.
 ---@field sriov_support boolean? Whether it has enhanced networking of the older kind (SR-IOV). Default `false`.
----@field boot_mode ("legacy-bios"|"uefi"|"uefi-preferred")? How it boots; other than the source's, it is registered anew of the snapshot. Default: the source's.
----@field uefi_data string? What its UEFI variables hold at first, as `python-uefivars` writes it, in base64.
+---@field boot_mode ("legacy-bios"|"uefi"|"uefi-preferred")? How it boots. With this, `tpm_support` or `uefi_data` the image is registered anew of its snapshots. Default: as the source.
 ---@field tpm_support "v2.0"? Whether its instances have a TPM; wants `boot_mode = "uefi"`.
+---@field uefi_data string? What its UEFI variables hold at first, in base64, as `python-uefivars` writes it.
 ---@field imds_support "v2.0"? Whether its instances want IMDSv2, unless they are launched otherwise. Default: the source's.
 ---@field deprecate_at string? When it counts as deprecated, in UTC: `"2027-01-01T00:00:00Z"`. Default: never.
 ---@field deregistration_protection rimg.AmazonDeregistrationProtection? Whether it cannot be deregistered.
 ---@field fast_launch rimg.AmazonFastLaunch? Snapshots prepared beforehand, so that Windows starts sooner.
----@field force_deregister boolean? Whether an image of that name is deregistered, once the new one is ready to take its place; also by `--force`. Default `false`: it is an error before anything is launched.
+---@field force_deregister boolean? Whether an image of that name is deregistered just before the new one is made. Default `false`: it is an error before anything is launched.
 ---@field force_delete_snapshot boolean? Whether that one's snapshots go with it. Default `false`.
 ---@field skip_if_exists boolean? Whether a build is done, and launches nothing, where an image of that name is there. Default `false`.
 ---@field skip_create_ami boolean? Whether no image is made, for a test of the rest. Default `false`.
 
 --- Where the image goes, and how it is encrypted there.
 ---@class rimg.AmazonCopyOptions
----@field ami_regions string[]? Regions that it is copied to, side by side. Default: none.
+---@field ami_regions string[]? Regions that it is copied to, side by side; where one fails, none is kept. Default: none.
 ---@field skip_region_validation boolean? Whether it is not looked at beforehand that the regions are there. Default `false`.
 ---@field skip_save_build_region boolean? Whether it does not stay in the region it was made in. Default `false`.
 ---@field encrypt_boot boolean? Whether its snapshots are encrypted; it is copied for that where the instance's volumes were not. Default: as they were.
----@field kms_key_id string? The key to encrypt with in `region`: id, ARN or `alias/…`. Default: the region's key for EBS.
----@field region_kms_key_ids table<string, string>? The keys of other regions, `{ ["us-east-1"] = "alias/images" }`; an empty text is the region's key for EBS.
+---@field kms_key_id string? The key to encrypt with in `region`, with `encrypt_boot`: id, ARN or `alias/…`. Default: the region's key for EBS.
+---@field region_kms_key_ids table<string, string>? The keys of the regions in `ami_regions`, with `encrypt_boot`: `{ ["us-east-1"] = "alias/images" }`. Default: each region's key for EBS.
 ---@field snapshot_copy_duration_minutes integer? In how many minutes a copy is to be complete, a multiple of 15, which Amazon charges for. Default: best effort.
 
 --- Who else may use the image.
@@ -704,21 +704,9 @@ function Aws:secret(secret_id, options) end
 
 --- Windows that starts sooner: Amazon prepares snapshots of the image, which cost money.
 ---@class rimg.AmazonFastLaunch
----@field enable_fast_launch boolean? Whether it is so. Default: if any other of these is given.
----@field template_id string? The launch template to prepare with. Default: one of Amazon's.
----@field template_name string? The launch template's name, in the place of its id.
----@field template_version integer? The launch template's version. Default: the latest.
----@field region_launch_templates rimg.AmazonFastLaunchTemplate[]? Other templates for other regions.
+---@field enable_fast_launch boolean? Whether it is so. Default `false`.
 ---@field max_parallel_launches integer? How many instances prepare at once, 6 at least. Default: 6.
 ---@field target_resource_count integer? How many snapshots are kept ready. Default: 5.
-
---- The launch template that fast launch uses in one region.
----@class rimg.AmazonFastLaunchTemplate
----@field region string The region. Required.
----@field enable_fast_launch boolean? Whether fast launch is on there. Default `true`.
----@field template_id string? The launch template. Default: one of Amazon's.
----@field template_name string? The launch template's name, in the place of its id.
----@field template_version integer? The launch template's version. Default: the latest.
 
 --- Launches an instance and returns it when it takes commands; `vm:finish` stops it and makes the image, in all regions. The
 --- artifact has no files: its `id` is `eu-central-1:ami-…,us-east-1:ami-…`, `metadata.images` the ids by region, and
