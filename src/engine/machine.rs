@@ -55,6 +55,11 @@ pub trait Builder: Send + Sync {
         serde_json::Value::Null
     }
 
+    /// Returns what a script may expect of this builder's artifact where none was made, in place of a plain one.
+    fn pretend(&self, artifact: Artifact) -> Artifact {
+        artifact
+    }
+
     /// Makes and starts a machine, or goes on from a checkpoint of one with the same identity. It need not be reachable
     /// yet: `connect` waits for that. Everything it makes is entered in `cx.resources` first.
     async fn launch(&self, cx: &BuildCx, from: Option<&Checkpoint>) -> Result<Arc<dyn Machine>>;

@@ -296,7 +296,10 @@ impl Session {
         if self.cx.settings.is_live() {
             self.cx.ui.emit(artifact.event());
         }
-        Ok(artifact)
+        match &self.builder {
+            Some(builder) if self.pretended => Ok(builder.pretend(artifact)),
+            _ => Ok(artifact),
+        }
     }
 
     /// Returns what of the builder's options the machine's end depends on.

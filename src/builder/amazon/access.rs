@@ -122,6 +122,13 @@ impl AccessOptions {
         }
     }
 
+    /// Returns the region that is known without asking anybody.
+    pub fn pretended_region(&self) -> String {
+        let variables = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter();
+        let region = self.region.clone().or_else(|| variables.filter_map(|name| std::env::var(name).ok()).next());
+        region.filter(|region| !region.is_empty()).unwrap_or_else(|| "us-east-1".to_owned())
+    }
+
     /// Returns the options with another region, as a copy there needs them.
     #[must_use]
     pub fn in_region(&self, region: &str) -> AccessOptions {

@@ -191,23 +191,31 @@ pub async fn unmark(image: &Captured) -> Result<()> {
 }
 
 fn artifact(images: &[Captured], cx: &BuildCx) -> Artifact {
-    let by_region = |of: &dyn Fn(&Captured) -> serde_json::Value| -> serde_json::Value {
-        images
-            .iter()
-            .map(|image| (image.client.region.to_string(), of(image)))
-            .collect::<serde_json::Map<_, _>>()
-            .into()
+    let images: Vec<_> = images.iter().map(|i| (&*i.client.region, i.id.as_str(), i.snapshots.clone())).collect();
+    of_images(&images, cx.build.to_string())
+}
+
+/// Returns an artifact of images that nobody has made, one in each region.
+pub fn pretended(regions: &[&str], build: String) -> Artifact {
+    let image = |region| (region, "ami-0123456789abcdef0", vec!["snap-0123456789abcdef0".to_owned()]);
+    of_images(&regions.iter().copied().map(image).collect::<Vec<_>>(), build)
+}
+
+/// Returns an artifact of images: their regions, ids and snapshots.
+fn of_images(images: &[(&str, &str, Vec<String>)], build: String) -> Artifact {
+    let ids: Vec<String> = images.iter().map(|(region, id, _)| format!("{region}:{id}")).collect();
+    let by_region = |of: &dyn Fn(&(&str, &str, Vec<String>)) -> serde_json::Value| -> serde_json::Value {
+        images.iter().map(|image| (image.0.to_owned(), of(image))).collect::<serde_json::Map<_, _>>().into()
     };
-    let ids: Vec<String> = images.iter().map(|image| format!("{}:{}", image.client.region, image.id)).collect();
     Artifact {
         id: ids.join(","),
         kind: "image".into(),
         builder: "amazon.ebs".into(),
-        build: cx.build.to_string(),
+        build,
         files: Vec::new(),
         metadata: BTreeMap::from([
-            ("images".to_owned(), by_region(&|image| json!(image.id))),
-            ("snapshots".to_owned(), by_region(&|image| json!(image.snapshots))),
+            ("images".to_owned(), by_region(&|image| json!(image.1))),
+            ("snapshots".to_owned(), by_region(&|image| json!(image.2))),
         ]),
     }
 }

@@ -169,6 +169,14 @@ impl Builder for EbsBuilder {
         capture::name(spec, &self.image).map(drop)
     }
 
+    fn pretend(&self, artifact: Artifact) -> Artifact {
+        let (own, image) = (self.access.pretended_region(), &self.image);
+        let own = Some(own.as_str()).filter(|_| !image.skip_save_build_region);
+        let others = image.ami_regions.iter().map(String::as_str).filter(|region| Some(*region) != own);
+        let regions: Vec<&str> = own.into_iter().chain(others).filter(|_| !image.skip_create_ami).collect();
+        capture::pretended(&regions, artifact.build)
+    }
+
     async fn launch(&self, cx: &BuildCx, _from: Option<&Checkpoint>) -> Result<Arc<dyn Machine>> {
         let client = Client::connect(&self.access).await?;
         self.check_target(&client).await?;

@@ -63,16 +63,9 @@ async fn client(lua: Lua, options: Value) -> mlua::Result<AnyUserData> {
         let client = Client::connect(&access).await.map_err(named).into_lua_result()?;
         ClientHandle { region: client.region.to_string(), client: Some(client) }
     } else {
-        ClientHandle { region: pretended_region(access), client: None }
+        ClientHandle { region: access.pretended_region(), client: None }
     };
     lua.create_userdata(handle)
-}
-
-/// Returns the region that is known without asking anybody.
-fn pretended_region(access: AccessOptions) -> String {
-    let variables = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter();
-    let region = access.region.or_else(|| variables.filter_map(|name| std::env::var(name).ok()).next());
-    region.filter(|region| !region.is_empty()).unwrap_or_else(|| "us-east-1".to_owned())
 }
 
 /// Adds `client` to `rimg.amazon`, which a builder may have made.
