@@ -10,6 +10,8 @@ pub mod qemu;
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+
 use crate::engine::journal::collector::Collectors;
 use crate::engine::{Artifact, Builder, Value};
 use crate::error::Result;
@@ -25,6 +27,8 @@ pub struct Entry {
     /// Turns the options that a machine was made with into those that boot an artifact of this builder again (the
     /// source replaced, credentials and hardware kept); none when its artifacts cannot be booted.
     pub boot_options: Option<fn(Value, &Artifact) -> Result<Value>>,
+    /// Removes an artifact of a machine with these options; none where its files are all there is of it.
+    pub destroy_artifact: Option<fn(Value, Artifact) -> BoxFuture<'static, Result<()>>>,
     /// Decodes the options. No side effects.
     pub decode: fn(Value) -> Result<Arc<dyn Builder>>,
 }
@@ -36,6 +40,7 @@ pub const REGISTRY: &[Entry] = &[
         class: "rimg.QemuOptions",
         fields: qemu::field_names,
         boot_options: Some(qemu::boot_options),
+        destroy_artifact: None,
         decode: qemu::decode,
     },
     host::ENTRY,

@@ -44,6 +44,7 @@ fn programs() -> Vec<Program> {
         program("swtpm", "swtpm", "rimg.qemu with vtpm"),
         program("mmdebstrap", "mmdebstrap", "std.debian.bootstrap: images from scratch"),
         program("vagrant", "vagrant", "trying the boxes that artifact:vagrant makes (making them needs nothing)"),
+        program("session-manager-plugin", "", "rimg.amazon.ebs with ssh_interface = \"session_manager\""),
         program("git", "git", "rimg.git"),
     ];
     // On an ARM host it is the first one already.
@@ -69,6 +70,12 @@ pub async fn look() -> Report {
             makes: "disk images: qcow2, raw, vmdk, vdi, vhdx",
             available: reason.is_none(),
             reason,
+        },
+        Ability {
+            builder: "amazon.ebs",
+            makes: "AMIs in many regions",
+            available: cfg!(feature = "amazon"),
+            reason: (!cfg!(feature = "amazon")).then(|| "this rimg was compiled without the feature amazon".to_owned()),
         },
         Ability { builder: "host", makes: "changes to an existing machine over SSH", available: true, reason: None },
         Ability { builder: "localhost", makes: "changes to this host", available: true, reason: None },
@@ -101,7 +108,10 @@ async fn look_at(program: &Program) -> Check {
             check(Status::Ok, format!("{version} {}", path.display()).trim().to_owned(), None)
         }
         None => {
-            let hint = format!("Debian, Ubuntu: apt-get install {}", program.package);
+            let hint = match program.package {
+                "" => "AWS publishes it as a package of its own".to_owned(),
+                package => format!("Debian, Ubuntu: apt-get install {package}"),
+            };
             check(Status::Missing, String::new(), Some(hint))
         }
     }

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::operation::{Answer, Operation};
 
+/// The field of an error that says a build need not be done: the artifact that there is already.
+pub const INSTEAD: &str = "instead";
+
 /// A digest of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digest {

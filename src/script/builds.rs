@@ -8,10 +8,12 @@ use mlua::{Function, Lua, MultiValue, Value};
 use tokio::sync::Notify;
 
 use super::aftermath;
+use super::api::artifact::ArtifactHandle;
 use super::report::{self, Failure};
 use super::state::{self, State};
+use crate::engine::artifact::INSTEAD;
 use crate::engine::schedule::Place;
-use crate::engine::{BuildCx, Resources};
+use crate::engine::{Artifact, BuildCx, Resources};
 use crate::error::{Error, Kind, Result};
 use crate::ui::Event;
 
@@ -177,6 +179,14 @@ pub async fn call(
         Some(Value::Boolean(true)) => Ok(results),
         _ => {
             let failure = report::of_captured(lua, state, results.pop_front().unwrap_or(Value::Nil));
+            if let Some(artifact) = there_already(&failure.error) {
+                cx.ui.info(format!("nothing to do: {}", failure.error.message()));
+                cx.ui.emit(artifact.event());
+                let handle = lua.create_userdata(ArtifactHandle { artifact, origin: None });
+                return handle
+                    .map(|handle| MultiValue::from_iter([Value::UserData(handle)]))
+                    .map_err(|e| report::of_error(state, &e));
+            }
             if state.pretended.get() && failure.error.get("given_up").is_some() {
                 // `rimg.fail` after looking at an empty answer says nothing about the script.
                 let place = failure.report.location.as_deref().unwrap_or("here");
@@ -188,6 +198,11 @@ pub async fn call(
             Err(failure)
         }
     }
+}
+
+/// Returns what a build that need not be done would have made.
+fn there_already(error: &Error) -> Option<Artifact> {
+    error.get(INSTEAD).and_then(|artifact| serde_json::from_value(artifact.clone()).ok())
 }
 
 /// Waits a while for the builds that were started after this one: what is cancelled unwinds in reverse order.

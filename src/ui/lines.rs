@@ -140,7 +140,9 @@ impl Lines {
                     self.message(time, build.as_deref().unwrap_or_default(), *level, text);
                 }
             }
-            Event::Artifact { build, kind, builder, files, .. } => self.artifact(time, build, kind, builder, files),
+            Event::Artifact { build, id, kind, builder, files } => {
+                self.artifact(time, build, (id, kind, builder), files)
+            }
             Event::ResourceRemoved { build, kind, name, ok, seconds } => {
                 if self.options.level <= Level::Debug {
                     let how = if *ok { "removed" } else { "could not be removed" };
@@ -256,10 +258,13 @@ impl Lines {
         }
     }
 
-    fn artifact(&mut self, time: &str, build: &str, kind: &str, builder: &str, files: &[ArtifactFile]) {
+    fn artifact(&mut self, time: &str, build: &str, (id, kind, builder): (&str, &str, &str), files: &[ArtifactFile]) {
         let style = self.options.style;
         let label = if builder == kind { kind.to_owned() } else { format!("{builder} {kind}") };
         self.push(time, build, &format!("{} {label}", style.bold("artifact:")));
+        for id in id.split(',').filter(|_| files.is_empty()) {
+            self.push(time, build, &format!("    {}", text::sanitize(id)));
+        }
         for file in files {
             self.push(time, build, &format!("    {} ({})", text::sanitize(&file.path), units::size(file.size)));
         }

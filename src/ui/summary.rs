@@ -40,6 +40,7 @@ struct Timed {
 
 struct Made {
     build: String,
+    id: String,
     label: String,
     files: Vec<ArtifactFile>,
 }
@@ -137,6 +138,10 @@ impl<O: Write + Send, E: Write + Send> Summary<O, E> {
         self.heading(lines, "Artifacts");
         for made in &self.artifacts {
             lines.push(format!("  {}: {}", text::sanitize(&made.build), made.label));
+            // What is no files is known by its ids, one in each region.
+            for id in made.id.split(',').filter(|_| made.files.is_empty()) {
+                lines.push(format!("    {}", text::sanitize(id)));
+            }
             for file in &made.files {
                 lines.push(format!("    {}  {}", text::sanitize(&file.path), self.style.dim(&units::size(file.size))));
                 for (algorithm, hex) in &file.digests {
@@ -297,18 +302,19 @@ impl<O: Write + Send, E: Write + Send> Renderer for Summary<O, E> {
                     self.operations.truncate(SLOWEST);
                 }
             }
-            Event::Artifact { build, kind, builder, files, .. } => {
+            Event::Artifact { build, id, kind, builder, files } => {
                 let label = if builder == kind { kind.clone() } else { format!("{builder} {kind}") };
                 // An artifact that comes again has learnt something: a digest, a checksum file beside it.
                 if let Some(known) = self.artifacts.iter_mut().find(|made| {
                     made.build == *build
                         && made.label == label
+                        && (made.id == *id || !files.is_empty())
                         && made.files.len() <= files.len()
                         && made.files.iter().zip(files).all(|(known, file)| known.path == file.path)
                 }) {
                     known.files.clone_from(files);
                 } else {
-                    self.artifacts.push(Made { build: build.clone(), label, files: files.clone() });
+                    self.artifacts.push(Made { build: build.clone(), id: id.clone(), label, files: files.clone() });
                 }
             }
             Event::MachineKept { build, machine, .. } => self.kept.push((build.clone(), machine.clone())),

@@ -202,7 +202,7 @@ pub fn pretended(regions: &[&str], build: String) -> Artifact {
 }
 
 /// Returns an artifact of images: their regions, ids and snapshots.
-fn of_images(images: &[(&str, &str, Vec<String>)], build: String) -> Artifact {
+pub fn of_images(images: &[(&str, &str, Vec<String>)], build: String) -> Artifact {
     let ids: Vec<String> = images.iter().map(|(region, id, _)| format!("{region}:{id}")).collect();
     let by_region = |of: &dyn Fn(&(&str, &str, Vec<String>)) -> serde_json::Value| -> serde_json::Value {
         images.iter().map(|image| (image.0.to_owned(), of(image))).collect::<serde_json::Map<_, _>>().into()

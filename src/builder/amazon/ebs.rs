@@ -9,13 +9,15 @@ use super::capture;
 use super::image_options::ImageOptions;
 use super::instance::{self, Launch};
 use super::machine::AmazonMachine;
+use super::made;
 use super::network::Network;
 use super::run_options::RunOptions;
 use super::watch::Watch;
-use super::{AccessOptions, Client, existing, key_pair, profile, source, tags, wrong};
+use super::{AccessOptions, Client, existing, key_pair, profile, source, tags, wait, wrong};
 use crate::builder::Entry;
 use crate::communicator::ssh::SshOptions;
 use crate::communicator::ssh::keys::TemporaryKeyOptions;
+use crate::engine::artifact::INSTEAD;
 use crate::engine::options::{OptionTable, fields};
 use crate::engine::{Artifact, BuildCx, Builder, CaptureSpec, Checkpoint, Machine, Value};
 use crate::error::{Error, Kind, Result};
@@ -38,6 +40,7 @@ pub const ENTRY: Entry = Entry {
         &FIELDS
     },
     boot_options: Some(boot_options),
+    destroy_artifact: Some(|options, artifact| Box::pin(destroy_artifact(options, artifact))),
     decode: |value| {
         let mut table = OptionTable::new("rimg.amazon.ebs", value)?;
         Ok(Arc::new(EbsBuilder {
@@ -49,6 +52,14 @@ pub const ENTRY: Entry = Entry {
         }))
     },
 };
+
+/// Says that a build need not be done, and what there is in the place of what it would make.
+fn instead(error: Error, artifact: &Artifact) -> Error {
+    match serde_json::to_value(artifact) {
+        Ok(artifact) => error.field(INSTEAD, artifact),
+        Err(e) => error.caused_by(e),
+    }
+}
 
 /// Makes instances, and images of them.
 pub struct EbsBuilder {
@@ -83,6 +94,23 @@ fn boot_options(value: Value, artifact: &Artifact) -> Result<Value> {
     Ok(Value::Map(entries))
 }
 
+/// Removes the images of an artifact, and their snapshots; those that are gone already are fine.
+async fn destroy_artifact(options: Value, artifact: Artifact) -> Result<()> {
+    let mut table = OptionTable::new("rimg.amazon.ebs", options)?;
+    let client = Client::connect(&table.take::<AccessOptions>()?).await?;
+    let of = |name: &str| artifact.metadata.get(name).and_then(|of| of.as_object()).cloned().unwrap_or_default();
+    let (images, snapshots) = (of("images"), of("snapshots"));
+    for (region, id) in &images {
+        let client = client.in_region(region);
+        made::deregister(&client, id.as_str().unwrap_or_default()).await?;
+        let of_image = snapshots.get(region).and_then(|ids| ids.as_array()).into_iter().flatten();
+        for snapshot in of_image.filter_map(|id| id.as_str()) {
+            made::delete_snapshot(&client, snapshot).await?;
+        }
+    }
+    Ok(())
+}
+
 impl EbsBuilder {
     /// Tells whether the script says how to log in.
     fn has_credentials(&self) -> bool {
@@ -90,7 +118,7 @@ impl EbsBuilder {
     }
 
     /// Finds out now what would refuse the image in the end.
-    async fn check_target(&self, client: &Client) -> Result<()> {
+    async fn check_target(&self, client: &Client, cx: &BuildCx) -> Result<()> {
         let Some(name) = self.image.ami_name.as_deref().filter(|_| !self.image.skip_create_ami) else { return Ok(()) };
         if !self.image.ami_regions.is_empty() && !self.image.skip_region_validation {
             let known = super::regions::all(client).await?;
@@ -111,7 +139,10 @@ impl EbsBuilder {
         let message = format!("there is an image {name:?} in {} already: {id}", client.region);
         let error = Error::new(Kind::Exists, message).field("image", id);
         Err(match self.image.skip_if_exists {
-            true => error.field("skip", true),
+            true => instead(
+                error,
+                &capture::of_images(&[(&client.region, id, wait::snapshots_of(&image))], cx.build.to_string()),
+            ),
             false => error
                 .hint("a name is taken once in a region: ami_name = \"web-\" .. rimg.isotime(\"%Y%m%d-%H%M%S\")")
                 .hint("force_deregister = true replaces it, skip_if_exists = true is content with it"),
@@ -179,7 +210,7 @@ impl Builder for EbsBuilder {
 
     async fn launch(&self, cx: &BuildCx, _from: Option<&Checkpoint>) -> Result<Arc<dyn Machine>> {
         let client = Client::connect(&self.access).await?;
-        self.check_target(&client).await?;
+        self.check_target(&client, cx).await?;
         let source = source::find(&client, &self.run).await?;
         let image = source.image_id().unwrap_or_default().to_owned();
         cx.ui.info(format!("From {image} ({})", source.name().unwrap_or("without a name")));

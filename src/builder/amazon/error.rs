@@ -93,6 +93,8 @@ fn without(error: &CredentialsError) -> Error {
         CredentialsError::CredentialsNotLoaded(_) => {
             Error::new(Kind::Auth, "no credentials for AWS").hint(NO_CREDENTIALS)
         }
+        // The last of the chain is the metadata service, which most hosts have not.
+        _ if why.contains("IMDS") => Error::new(Kind::Auth, "no credentials for AWS").hint(NO_CREDENTIALS),
         CredentialsError::ProviderTimedOut(_) => Error::new(Kind::Timeout, format!("no credentials for AWS: {why}"))
             .hint("what gives them did not answer: a process, the metadata service, the sign-in service"),
         CredentialsError::InvalidConfiguration(_) => {

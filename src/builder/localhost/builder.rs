@@ -25,6 +25,7 @@ pub const ENTRY: Entry = Entry {
     class: "rimg.LocalhostOptions",
     fields: fields::<LocalhostOptions>,
     boot_options: None,
+    destroy_artifact: None,
     decode: |value| Ok(Arc::new(LocalhostBuilder { options: decode("rimg.localhost", value)? })),
 };
 

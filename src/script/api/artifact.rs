@@ -135,8 +135,13 @@ impl UserData for ArtifactHandle {
             }
         );
         methods.add_async_method("destroy", async |lua, handle, ()| {
-            let (artifact, cx) = (handle.artifact.clone(), surroundings(&lua)?);
-            artifact::files::destroy(&artifact, &cx).await.into_lua_result()
+            let (handle, cx): (ArtifactHandle, _) = (handle.clone(), surroundings(&lua)?);
+            if let Some(Origin { builder, options }) = handle.origin
+                && let Some(destroy) = builder.destroy_artifact.filter(|_| cx.settings.is_live())
+            {
+                destroy(options, handle.artifact.clone()).await.into_lua_result()?;
+            }
+            artifact::files::destroy(&handle.artifact, &cx).await.into_lua_result()
         });
         methods.add_meta_method(VALUE_METHOD, |lua, this, ()| {
             let json = serde_json::to_value(&this.artifact).map_err(mlua::Error::external)?;
