@@ -1,6 +1,6 @@
 //! A run's own journal: made when there is something to write, removed when nothing is left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::io::Write;
@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use super::entry::{Begin, Line, Trace, VERSION};
 use super::unborn;
@@ -23,6 +24,18 @@ pub const RUNS: &str = "runs";
 pub const JOURNAL: &str = "journal";
 pub const LOCK: &str = "lock";
 
+/// What becomes of a thing that is not gone when its run has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stays {
+    /// It is in the work folder, and goes with that.
+    No,
+    /// Only `rimg gc` can still remove it, or it is kept.
+    Yes,
+}
+
+/// How often the work folder is removed again while something still writes into it, and the time in between.
+const REMOVALS: (u32, Duration) = (20, Duration::from_millis(50));
+
 struct Open {
     folder: PathBuf,
     writer: Arc<Writer>,
@@ -37,8 +50,8 @@ pub struct Journal {
     open: OnceLock<Open>,
     opening: Mutex<()>,
     next: AtomicU64,
-    /// What is entered and not gone; of these, what is kept.
-    left: Mutex<BTreeSet<u64>>,
+    /// What is entered and not gone.
+    left: Mutex<BTreeMap<u64, Stays>>,
     /// Where this run's unfinished files may be.
     folders: Mutex<BTreeSet<PathBuf>>,
 }
@@ -164,13 +177,14 @@ impl Journal {
             return Ok(());
         }
         let writer = self.opened().await?;
-        lock(&self.left).insert(id);
         // Marked processes and the run's work folder are found by the journal's first line.
         let is_found = match &trace {
             Trace::Process | Trace::Memory => true,
             Trace::Path(path) => path.starts_with(&self.begin.work),
             Trace::Elsewhere { .. } => false,
         };
+        let in_work = is_found && matches!(trace, Trace::Path(_));
+        lock(&self.left).insert(id, if in_work { Stays::No } else { Stays::Yes });
         let line = Line::Enter { id, kind: kind.into(), name: name.into(), build: build.into(), at: now(), trace };
         match is_found {
             true => writer.append(&line),
@@ -187,7 +201,8 @@ impl Journal {
         path: PathBuf,
     ) -> Result<()> {
         let open = self.open()?;
-        lock(&self.left).insert(id);
+        // What is not in the work folder bears the run's id in its name, and has gone before the folder goes.
+        lock(&self.left).insert(id, Stays::No);
         let trace = Trace::Path(path);
         open.writer.append(&Line::Enter {
             id,
@@ -202,6 +217,9 @@ impl Journal {
 
     /// Writes something more about a resource.
     pub(in crate::engine) fn note(&self, line: &Line) {
+        if let Line::Stays { id, .. } = line {
+            lock(&self.left).insert(*id, Stays::Yes);
+        }
         if let Some(open) = self.open.get() {
             open.writer.append(line);
         }
@@ -209,7 +227,7 @@ impl Journal {
 
     /// Strikes a resource out.
     pub(in crate::engine) fn gone(&self, id: u64) {
-        if lock(&self.left).remove(&id)
+        if lock(&self.left).remove(&id).is_some()
             && let Some(open) = self.open.get()
         {
             open.writer.append(&Line::Gone { id });
@@ -218,6 +236,7 @@ impl Journal {
 
     /// Writes down that a resource is left on purpose; on disk when this returns.
     pub(in crate::engine) async fn kept(self: &Arc<Self>, id: u64, why: String) -> Result<()> {
+        lock(&self.left).insert(id, Stays::Yes);
         self.opened().await?.append_shared(&Line::Kept { id, why }).await
     }
 
@@ -228,14 +247,30 @@ impl Journal {
         for folder in lock(&self.folders).iter() {
             super::unfinished::of(folder, &self.begin.run).iter().for_each(|path| atomic::remove(path));
         }
-        if !lock(&self.left).is_empty() {
+        if lock(&self.left).values().any(|stays| *stays == Stays::Yes) || !self.remove_work() {
             return;
         }
-        atomic::remove(&self.begin.work);
         // The journal first: without it there is no run.
         atomic::remove(&open.folder.join(JOURNAL));
         atomic::remove(&open.folder.join(LOCK));
         let _ = std::fs::remove_dir(&open.folder);
+    }
+}
+
+impl Journal {
+    /// Removes the work folder; tells whether it is gone. What is still written to on another thread may come back once.
+    fn remove_work(&self) -> bool {
+        let (attempts, pause) = REMOVALS;
+        for attempt in 0..attempts {
+            if attempt > 0 {
+                std::thread::sleep(pause);
+            }
+            atomic::remove(&self.begin.work);
+            if std::fs::symlink_metadata(&self.begin.work).is_err() {
+                return true;
+            }
+        }
+        false
     }
 }
 

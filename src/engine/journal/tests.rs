@@ -162,6 +162,27 @@ async fn what_a_dead_run_left_is_removed_and_what_is_out_of_reach_stays() {
 }
 
 #[tokio::test]
+async fn what_is_in_the_work_folder_goes_with_it_at_the_runs_end_unless_it_could_not_be_removed() {
+    let world = World::new();
+    let (journal, resources) = world.run();
+    // Entered by what went on when all else had ended: nobody releases it.
+    file(&journal.work_dir().join("late/disk"));
+    resources.enter_path("folder", journal.work_dir().join("late")).unwrap();
+    journal.close();
+    assert!(!journal.work_dir().exists());
+    assert_eq!(world.runs(), 0);
+
+    let (journal, resources) = world.run();
+    let what = Resource::path("machine", journal.work_dir().join("stuck"));
+    file(&journal.work_dir().join("stuck/disk"));
+    resources.enter(what, || async { Err(Error::new(Kind::Host, "busy")) }).await.unwrap();
+    assert_eq!(resources.release_all().await.len(), 1);
+    journal.close();
+    assert!(journal.work_dir().exists());
+    assert_eq!(world.runs(), 1);
+}
+
+#[tokio::test]
 async fn what_is_kept_goes_only_when_it_is_named() {
     let world = World::new();
     let (journal, resources) = world.run();
