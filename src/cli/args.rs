@@ -48,6 +48,9 @@ pub enum Command {
     Cache(CacheArgs),
     /// Bring Lua modules from elsewhere into lua_modules/, to be kept beside the script
     Vendor(VendorArgs),
+    /// Print the IAM policy that a script needs
+    #[cfg(feature = "amazon")]
+    Amazon(AmazonArgs),
     /// Say what this host can build, and what is missing
     Doctor(DoctorArgs),
     /// Write the type annotations of the Lua API, for editors
@@ -361,6 +364,30 @@ pub struct VendorVerifyArgs {
 pub struct VendorRmArgs {
     #[arg(value_name = "NAME", required = true)]
     pub names: Vec<String>,
+}
+
+/// `rimg amazon`.
+#[cfg(feature = "amazon")]
+#[derive(Debug, Args)]
+pub struct AmazonArgs {
+    #[command(subcommand)]
+    pub command: AmazonCommand,
+}
+
+/// What a script needs of Amazon.
+#[cfg(feature = "amazon")]
+#[derive(Debug, Subcommand)]
+pub enum AmazonCommand {
+    /// Print the least policy, as JSON, that allows what a script does; it is checked, and nobody is asked
+    Policy(AmazonPolicyArgs),
+}
+
+/// `rimg amazon policy`.
+#[cfg(feature = "amazon")]
+#[derive(Debug, Args)]
+pub struct AmazonPolicyArgs {
+    #[command(flatten)]
+    pub script: ScriptArgs,
 }
 
 /// `rimg doctor`.

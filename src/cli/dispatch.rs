@@ -3,6 +3,8 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
+#[cfg(feature = "amazon")]
+use super::amazon;
 use super::args::{Cli, Command};
 use super::{cache, check, completions, doctor, download, gc, init, inspect, ps, run, ssh, types, vendor};
 use crate::error::{Error, Kind};
@@ -46,6 +48,8 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Cache(args) => cache::cache(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Vendor(args) => vendor::vendor(args),
+        #[cfg(feature = "amazon")]
+        Command::Amazon(args) => amazon::amazon(args),
         Command::Types(args) => types::types(&args),
         Command::Ssh(args) => match ssh::ssh(args) {
             Ok(code) => return ExitCode::from(code),

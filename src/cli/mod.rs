@@ -1,6 +1,8 @@
 //! The command line: one file a subcommand.
 
 pub mod alone;
+#[cfg(feature = "amazon")]
+pub mod amazon;
 pub mod args;
 pub mod cache;
 pub mod check;

@@ -172,3 +172,53 @@ fn the_first_signal_cancels_and_the_exit_code_says_so() {
         assert!(seen.contains("Cancelled after"), "{seen}");
     }
 }
+
+/// Returns the actions that a script's policy allows.
+#[cfg(feature = "amazon")]
+fn allowed(sandbox: &Sandbox, script: &str) -> Vec<String> {
+    sandbox.write("build.lua", script);
+    let printed = sandbox.rimg(["amazon", "policy", "build.lua"]).expect_code(0).stdout;
+    let policy: serde_json::Value = serde_json::from_str(&printed).expect("JSON alone");
+    assert_eq!((&policy["Version"], &policy["Statement"][0]["Effect"]), (&"2012-10-17".into(), &"Allow".into()));
+    serde_json::from_value(policy["Statement"][0]["Action"].clone()).expect("a list")
+}
+
+#[cfg(feature = "amazon")]
+#[test]
+fn a_policy_has_what_a_script_does_and_no_more() {
+    let sandbox = Sandbox::new();
+    let calls = r#"local rimg = require "rimg"
+for _, region in ipairs { "eu-west-1", "us-east-1" } do
+  local aws = rimg.amazon.client { region = region }
+  for _, image in ipairs(aws:images { owners = "self" }) do aws:deregister_image(image.id, { delete_snapshots = false }) end
+end"#;
+    assert_eq!(allowed(&sandbox, calls), ["ec2:DeregisterImage", "ec2:DescribeImages"]);
+
+    let build = |options: &str| {
+        format!(
+            r#"local rimg = require "rimg"
+rimg.build("web", function()
+  local vm = rimg.amazon.ebs {{ source_ami = "ami-0123456789abcdef0", instance_type = "t3.micro", ami_name = "web-1",
+    ssh_username = "admin", {options} }}
+  vm:run "true"
+  vm:finish()
+end)"#
+        )
+    };
+    let one = allowed(&sandbox, &build(""));
+    for action in ["ec2:RunInstances", "ec2:CreateImage", "ec2:ImportKeyPair", "ec2:TerminateInstances"] {
+        assert!(one.iter().any(|allowed| allowed == action), "{action}: {one:?}");
+    }
+    assert!(!one.iter().any(|allowed| allowed == "ec2:CopyImage" || allowed.starts_with("iam:")), "{one:?}");
+    let copied = allowed(&sandbox, &build(r#"ami_regions = { "eu-west-1" }, iam_instance_profile = "p""#));
+    for action in ["ec2:CopyImage", "iam:PassRole"] {
+        assert!(copied.iter().any(|allowed| allowed == action), "{action}: {copied:?}");
+    }
+
+    sandbox.write("build.lua", "local rimg = require 'rimg'");
+    let none = sandbox.rimg(["amazon", "policy", "build.lua"]).expect_code(1);
+    assert!(none.stderr.contains("does nothing on Amazon"), "{none:?}");
+    sandbox.write("build.lua", "require 'rimg'.amazon.client { regoin = 'x' }");
+    let wrong = sandbox.rimg(["amazon", "policy", "build.lua"]).expect_code(2);
+    assert!(wrong.stderr.contains("did you mean `region`?") && wrong.stdout.is_empty(), "{wrong:?}");
+}

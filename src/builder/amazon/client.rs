@@ -115,6 +115,11 @@ impl Client {
         aws_sdk_sts::Client::new(&self.config)
     }
 
+    /// Returns what requests are signed with now.
+    pub async fn credentials(&self) -> Result<Credentials> {
+        present(&self.config).await
+    }
+
     /// Returns the options it was made with.
     pub fn access(&self) -> &AccessOptions {
         &self.access
@@ -196,8 +201,8 @@ async fn credentials(loader: ConfigLoader, access: &AccessOptions, http: &Http, 
 }
 
 /// Finds credentials now: without any, the first request would only say so much later.
-async fn present(config: &SdkConfig) -> Result<()> {
+async fn present(config: &SdkConfig) -> Result<Credentials> {
     let missing = || Error::new(Kind::Auth, "no credentials for AWS").hint(error::NO_CREDENTIALS);
     let provider = config.credentials_provider().ok_or_else(missing)?;
-    provider.provide_credentials().await.map(drop).map_err(error::of_credentials)
+    provider.provide_credentials().await.map_err(error::of_credentials)
 }

@@ -13,7 +13,7 @@ use super::made;
 use super::network::Network;
 use super::run_options::RunOptions;
 use super::watch::Watch;
-use super::{AccessOptions, Client, existing, key_pair, profile, source, tags, wait, wrong};
+use super::{AccessOptions, Client, actions, existing, key_pair, profile, source, tags, wait, wrong};
 use crate::builder::Entry;
 use crate::communicator::ssh::SshOptions;
 use crate::communicator::ssh::keys::TemporaryKeyOptions;
@@ -177,6 +177,7 @@ impl Builder for EbsBuilder {
             ));
         }
         self.ssh.validate(cx)?;
+        cx.settings.needs.note(actions::ebs(&self.run, &self.image, !self.has_credentials()));
         let mut warnings = Vec::new();
         if self.access.insecure_skip_tls_verify {
             warnings.push("insecure_skip_tls_verify: whoever answers is taken for AWS".to_owned());

@@ -1,6 +1,7 @@
 //! Amazon: images made of instances, and the calls that scripts make themselves.
 
 mod access;
+mod actions;
 mod block_device;
 pub mod calls;
 mod capture;
@@ -19,6 +20,7 @@ mod key_pair;
 mod machine;
 mod made;
 mod network;
+mod presigned;
 mod profile;
 mod regions;
 mod register;

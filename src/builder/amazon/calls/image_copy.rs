@@ -6,19 +6,9 @@ use serde::Deserialize;
 use super::images::PRETENDED;
 use super::request::{Call, Request, call, required};
 use crate::builder::amazon::tags::{self, Tags};
-use crate::builder::amazon::{Client, wait, wrong};
+use crate::builder::amazon::{Client, actions, wait, wrong};
 use crate::engine::{BuildCx, Seconds};
 use crate::error::Result;
-
-/// What whoever encrypts with a key of their own must be allowed to do with it.
-pub const KEY_ACTIONS: [&str; 6] = [
-    "kms:CreateGrant",
-    "kms:Decrypt",
-    "kms:DescribeKey",
-    "kms:GenerateDataKeyWithoutPlaintext",
-    "kms:ReEncryptFrom",
-    "kms:ReEncryptTo",
-];
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -62,20 +52,20 @@ impl Request for CopyImage {
     }
 
     fn actions(&self) -> Vec<&'static str> {
-        let mut actions = vec!["ec2:CopyImage"];
+        let mut needed = vec!["ec2:CopyImage"];
         if self.waits() {
-            actions.extend(["ec2:DescribeImages", "ec2:DescribeSnapshots"]);
+            needed.extend(["ec2:DescribeImages", "ec2:DescribeSnapshots"]);
         }
         if !self.tags.is_empty() || !self.snapshot_tags.is_empty() {
-            actions.push("ec2:CreateTags");
+            needed.push("ec2:CreateTags");
         }
         if self.copy_image_tags {
-            actions.extend(["ec2:CreateTags", "ec2:DescribeTags"]);
+            needed.extend(["ec2:CreateTags", "ec2:DescribeTags"]);
         }
         if self.kms_key_id.is_some() {
-            actions.extend(KEY_ACTIONS);
+            needed.extend(actions::KEY);
         }
-        actions
+        needed
     }
 
     fn pretended(&self) -> String {

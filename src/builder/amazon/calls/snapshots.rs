@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::convert::{list, page_size, time};
 use super::image_access::check_groups;
-use super::image_copy::{KEY_ACTIONS, check_key};
+use super::image_copy::check_key;
 use super::request::{Call, Request, call, required};
 use crate::builder::amazon::filters::Filters;
 use crate::builder::amazon::tags::{self, Tags};
-use crate::builder::amazon::{Client, wait, wrong};
+use crate::builder::amazon::{Client, actions, presigned, wait, wrong};
 use crate::engine::{BuildCx, Seconds};
 use crate::error::Result;
 
@@ -220,17 +220,17 @@ impl Request for CopySnapshot {
     }
 
     fn actions(&self) -> Vec<&'static str> {
-        let mut actions = vec!["ec2:CopySnapshot"];
+        let mut needed = vec!["ec2:CopySnapshot"];
         if self.waits() {
-            actions.push("ec2:DescribeSnapshots");
+            needed.push("ec2:DescribeSnapshots");
         }
         if !self.tags.is_empty() {
-            actions.push("ec2:CreateTags");
+            needed.push("ec2:CreateTags");
         }
         if self.kms_key_id.is_some() {
-            actions.extend(KEY_ACTIONS);
+            needed.extend(actions::KEY);
         }
-        actions
+        needed
     }
 
     fn pretended(&self) -> String {
@@ -239,9 +239,11 @@ impl Request for CopySnapshot {
 
     async fn ask(self, client: &Client, cx: &BuildCx) -> Result<String> {
         let waits = self.waits();
+        let presigned = presigned::copy_snapshot(client, &self.source_snapshot_id, &self.source_region).await?;
         let request = client
             .ec2
             .copy_snapshot()
+            .set_presigned_url(presigned)
             .source_region(self.source_region)
             .source_snapshot_id(self.source_snapshot_id)
             .set_description(self.description)
