@@ -91,7 +91,7 @@ mod tests {
         assert!(!url.as_str().contains("secret"));
         let other = Copy { to: "eu-west-2", ..copy };
         let again = signed(&other, credentials.clone(), time).unwrap();
-        assert_ne!(again.query_pairs().last(), url.query_pairs().last());
+        assert!(!again.as_str().contains(&query["X-Amz-Signature"]));
         let china = signed(&Copy { from: "cn-north-1", ..other }, credentials, time).unwrap();
         assert_eq!(china.host_str(), Some("ec2.cn-north-1.amazonaws.com.cn"));
     }
