@@ -84,10 +84,12 @@ fn of_image(image: &ImageOptions) -> Vec<&'static str> {
             needed.extend(actions);
         }
     };
-    let copies = !image.ami_regions.is_empty() || image.encrypt_boot.is_some();
+    let copies = !image.ami_regions.is_empty() || image.encrypt_boot == Some(true);
     let shared =
         [&image.ami_users, &image.ami_groups, &image.ami_org_arns, &image.ami_ou_arns, &image.ami_product_codes];
     let modified = shared.iter().any(|list| !list.is_empty()) || image.imds_support.is_some();
+    add(image.ena_support.is_some() || image.sriov_support, &["ec2:ModifyInstanceAttribute"]);
+    add(image.registers_anew(), &["ec2:RegisterImage"]);
     add(copies, &["ec2:CopyImage"]);
     add(!image.ami_regions.is_empty() && !image.skip_region_validation, &["ec2:DescribeRegions"]);
     add(modified, &["ec2:ModifyImageAttribute"]);
@@ -126,6 +128,20 @@ mod tests {
         }
         for more in ["ec2:ImportKeyPair", "ec2:CreateSecurityGroup", "ec2:CreateImage", "iam:CreateRole"] {
             assert!(!little.contains(&more), "{more}: {little:?}");
+        }
+    }
+
+    #[test]
+    fn no_action_of_the_builder_is_forgotten() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/builder/amazon");
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let source = if path.is_file() { std::fs::read_to_string(&path).unwrap() } else { continue };
+            for rest in source.split("client.failed(\"").skip(1) {
+                let action = rest.split_once('"').unwrap().0;
+                let known = include_str!("actions.rs").contains(&format!("\"{action}\""));
+                assert!(known, "{action} of {}", path.display());
+            }
         }
     }
 
