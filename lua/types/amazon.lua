@@ -47,10 +47,10 @@ rimg.amazon = {}
 
 --- How a state is asked for again.
 ---@class rimg.AmazonPolling
----@field delay_seconds rimg.Duration? The time between two questions. Default: 5 s.
+---@field delay_seconds rimg.Duration? The time between two questions. Default: 5 s; the first ones are closer together.
 ---@field max_attempts integer? How many questions there are at most. Default: as many as the time limit of what is waited for allows.
 
---- Makes a client for one region; it asks when a method is called, not before.
+--- Makes a client for one region; region and credentials are looked for at once, and every method asks Amazon when it is called.
 ---
 --- ```lua
 --- local aws = rimg.amazon.client { region = "eu-central-1" }
