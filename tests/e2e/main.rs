@@ -9,6 +9,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod amazon;
 mod artifact;
 mod cache;
 mod cli;

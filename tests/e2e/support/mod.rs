@@ -1,5 +1,6 @@
 //! What the end-to-end tests share; a file a subject.
 
+pub mod aws;
 pub mod build;
 pub mod cloud;
 pub mod http;

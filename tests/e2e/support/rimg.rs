@@ -140,7 +140,11 @@ impl Sandbox {
     /// Writes `source` as `build.lua` and starts it, to be watched and interrupted.
     pub fn start(&self, source: &str, args: &[&str]) -> Live {
         self.write("build.lua", source);
-        let mut command = self.command(["run", "build.lua"].iter().chain(args));
+        self.watch(self.command(["run", "build.lua"].iter().chain(args)))
+    }
+
+    /// Starts a command, to be watched and interrupted.
+    pub fn watch(&self, mut command: Command) -> Live {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("rimg starts");
         let stdout = collect(child.stdout.take().expect("a pipe"));
         let stderr = collect(child.stderr.take().expect("a pipe"));

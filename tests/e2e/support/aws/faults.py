@@ -2,6 +2,7 @@
 
 import base64
 import json
+import select
 import socket
 import threading
 import time
@@ -69,9 +70,16 @@ class Rule:
     def loses(self):
         return self.do == "lose"
 
-    def before(self):
-        if self.do == "delay" and not self.after:
-            time.sleep(self.seconds)
+    def before(self, environ):
+        """Holds the request back; of a client that is gone by then it never came."""
+        if self.do != "delay" or self.after:
+            return
+        until = time.monotonic() + self.seconds
+        while (left := until - time.monotonic()) > 0:
+            client = environ["werkzeug.socket"]
+            readable, _, _ = select.select([client], [], [], left)
+            if readable and client.recv(1, socket.MSG_PEEK) == b"":
+                raise ConnectionResetError("the client is gone")
 
     def after_it(self):
         """Holds the answer back, of what is done already."""

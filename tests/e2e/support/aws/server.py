@@ -54,15 +54,17 @@ class Front:
         path = environ.get("PATH_INFO", "")
         if path.startswith("/rimg/"):
             answer = self.control(path.removeprefix("/rimg/"), body)
-            data = answer if isinstance(answer, str) else json.dumps(answer)
-            start_response("200 OK", [("Content-Type", "application/json")])
-            return [data.encode()]
+            data = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
+            start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(data)))])
+            return [data]
         call = Call.of(environ, body)
         if call is None:
             return self.moto(environ, start_response)
         self.calls.append(call)
         status, headers, data = self.answer(call, environ)
         call.status = status
+        if not any(name.lower() == "content-length" for name, _ in headers):
+            headers = [*headers, ("Content-Length", str(len(data)))]
         start_response(f"{status} {'OK' if status < 300 else 'Error'}", headers)
         return [data]
 
@@ -71,8 +73,9 @@ class Front:
         if fault is not None and not fault.carries_out:
             return fault.answer(call)
         if fault is not None:
-            fault.before()
+            fault.before(environ)
         answer = self.carry_out(call, environ)
+        call.status = answer[0]
         if fault is not None:
             fault.after_it()
         if fault is not None and fault.loses:
@@ -121,7 +124,7 @@ class Front:
             case "rules":
                 self.faults.add(told)
             case "slow":
-                slow.POLLS.update(told)
+                slow.order(told)
             case "console":
                 gaps_instances.SAID["console"] = body.decode()
             case "password":

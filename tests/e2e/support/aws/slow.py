@@ -2,7 +2,7 @@
 
 from moto.ec2.models.amis import Ami, AmiBackend
 from moto.ec2.models.elastic_block_store import EBSBackend, Snapshot
-from moto.ec2.models.instances import Instance, InstanceBackend, InstanceState
+from moto.ec2.models.instances import Instance, InstanceBackend, InstanceState, StateReason
 from moto.ec2.responses import EC2Response
 
 from patch import around
@@ -11,8 +11,19 @@ from patch import around
 POLLS = {"images": 0, "snapshots": 0, "instances": 0}
 
 
+#: Regions where images fail instead, and why.
+FAIL = {}
+
+
 def reset():
     POLLS.update(images=0, snapshots=0, instances=0)
+    FAIL.clear()
+
+
+def order(told):
+    """Takes what a test wants: polls by kind, and regions to fail in."""
+    FAIL.update(told.pop("fail", {}))
+    POLLS.update(told)
 
 
 class Waiting:
@@ -56,8 +67,16 @@ def made_image(old, self, *args, **kwargs):
     image = old(*args, **kwargs)
     image.root_device_type = "ebs"
     snapshot = image.ebs_snapshot
-    if wait(image, "images", lambda: setattr(image, "state", "available")):
+
+    def ready():
+        why = FAIL.get(self.region_name)
+        image.state = "failed" if why else "available"
+        image.state_reason = StateReason(why, "Client.InternalError") if why else None
+
+    if wait(image, "images", ready):
         image.state = "pending"
+    else:
+        ready()
     wait_snapshot(snapshot)
     snapshot.image = image
     return image

@@ -1,0 +1,114 @@
+//! Copies of an image in other regions.
+
+use serde_json::{Value, json};
+
+use super::{World, param, tags};
+
+/// Returns what stands in the list of calls of an action for a region.
+fn call<'c>(calls: &'c [Value], region: &str) -> &'c Value {
+    calls.iter().find(|call| call["region"] == region).unwrap_or_else(|| panic!("none in {region}: {calls:?}"))
+}
+
+#[test]
+fn copies_are_made_side_by_side_and_tagged_at_once() {
+    let Some(world) = World::start() else { return };
+    world.aws.slow(json!({ "images": 4, "snapshots": 3 }));
+    let body = "local image = vm:finish()\n  rimg.fs.write('image.json', rimg.json.encode(image.metadata))\n  \
+                rimg.fs.write('id', image.id)";
+    let options = r#"ami_regions = { "eu-west-1", "eu-central-1" }, tags = { Role = "web" }, snapshot_tags = { Kept = "yes" },
+      ami_users = { "111122223333" }, deprecate_at = "2030-01-01T00:00:00Z""#;
+    let run = world.build(options, body).expect_code(0);
+    world.expect_images(&["eu-central-1 web-1", "eu-west-1 web-1", "us-east-1 web-1"], &run);
+    let made: Value = serde_json::from_str(&world.sandbox.read("image.json")).unwrap();
+    let mut ids: Vec<String> = Vec::new();
+    for region in ["eu-central-1", "eu-west-1", "us-east-1"] {
+        let id = made["images"][region].as_str().unwrap_or_else(|| panic!("{made}"));
+        ids.push(format!("{region}:{id}"));
+        assert!(world.aws.left().iter().any(|line| line.starts_with(&format!("{region} image {id} "))), "{made}");
+    }
+    let id = world.sandbox.read("id");
+    let mut shown: Vec<&str> = id.split(',').collect();
+    shown.sort_unstable();
+    assert_eq!(shown, ids);
+
+    let calls = world.aws.calls("*");
+    let copies = world.aws.calls("CopyImage");
+    assert_eq!(copies.len(), 2);
+    let last_copy = calls.iter().rposition(|call| call["action"] == "CopyImage").unwrap();
+    let first_region = &copies[0]["region"];
+    let looks = calls.iter().rposition(|call| call["action"] == "DescribeImages" && call["region"] == *first_region);
+    assert!(looks > Some(last_copy), "one copy waits for the other: {:?}", world.aws.actions());
+    for copy in &copies {
+        let (image, snapshot) = (tags(copy, "image"), tags(copy, "snapshot"));
+        assert_eq!((image["Role"].as_str(), snapshot["Kept"].as_str()), ("web", "yes"));
+        assert!(image.contains_key("rimg:run") && snapshot.contains_key("rimg:run"), "{copy}");
+        assert!(!param(copy, "ClientToken").is_empty(), "{copy}");
+    }
+    assert!(world.aws.calls("CreateTags").is_empty());
+    // What is said of the image is said of its copies.
+    for action in ["ModifyImageAttribute", "EnableImageDeprecation"] {
+        let calls = world.aws.calls(action);
+        for region in ["eu-central-1", "eu-west-1", "us-east-1"] {
+            call(&calls, region);
+        }
+    }
+}
+
+#[test]
+fn each_region_has_its_own_key() {
+    let Some(world) = World::start() else { return };
+    let options = r#"ami_regions = { "eu-west-1" }, encrypt_boot = true, kms_key_id = "alias/here",
+      region_kms_key_ids = { ["eu-west-1"] = "alias/there" }"#;
+    let run = world.build(options, "vm:finish()").expect_code(0);
+    let copies = world.aws.calls("CopyImage");
+    let there = call(&copies, "eu-west-1");
+    assert_eq!((param(there, "KmsKeyId"), param(there, "Encrypted")), ("alias/there", "true"));
+    for (region, key) in [("us-east-1", "alias/here"), ("eu-west-1", "alias/there")] {
+        let shown = world.aws.ask(region, "DescribeImages", &[("Owner.1", "self")]);
+        assert!(shown.contains("<encrypted>true") && shown.contains(key), "{region}: {shown}\n{run:?}");
+    }
+    world.expect_images(&["eu-west-1 web-1", "us-east-1 web-1"], &run);
+}
+
+#[test]
+fn the_region_of_the_build_may_keep_nothing() {
+    let Some(world) = World::start() else { return };
+    let run = world.build(r#"ami_regions = { "eu-west-1" }, skip_save_build_region = true"#, "vm:finish()");
+    world.expect_images(&["eu-west-1 web-1"], &run.expect_code(0));
+}
+
+#[test]
+fn a_copy_that_fails_leaves_nothing_where_it_was_made() {
+    let Some(world) = World::start() else { return };
+    world.aws.slow(json!({ "images": 2, "fail": { "eu-central-1": "the key is disabled" } }));
+    let options = r#"ami_regions = { "eu-west-1", "eu-central-1" }"#;
+    let run = world.build(options, "vm:finish()").expect_code(1);
+    let left = world.aws.left();
+    assert!(!left.iter().any(|line| line.starts_with("eu-central-1")), "{left:?}\n{run:?}");
+    assert_eq!(world.aws.left_but_images(), [] as [&str; 0]);
+    // Whoever reads that can do something about it: where, why, and which images there are.
+    let run = run.expect_errors(&["eu-central-1", "the key is disabled"]);
+    for line in left.iter().filter(|line| line.contains(" image ")) {
+        let id = line.split(' ').nth(2).unwrap();
+        assert!(run.stderr.contains(id) || run.stdout.contains(id), "{id} is not named\n{run:?}");
+    }
+}
+
+#[test]
+fn a_region_that_refuses_is_named() {
+    let Some(world) = World::start() else { return };
+    world.aws.rules(json!([{ "action": "CopyImage", "region": "eu-west-1", "do": "error", "times": 9, "status": 401,
+        "code": "OptInRequired", "message": "You are not subscribed to this service." }]));
+    let run = world.build(r#"ami_regions = { "eu-west-1", "eu-central-1" }"#, "vm:finish()").expect_code(1);
+    run.expect_errors(&["ec2:CopyImage in eu-west-1", "opt in to the region"]);
+    assert_eq!(world.aws.left_but_images(), [] as [&str; 0]);
+    assert!(!world.aws.left().iter().any(|line| line.starts_with("eu-west-1")), "{:?}", world.aws.left());
+}
+
+#[test]
+fn a_region_that_is_none_is_found_before_anything_is_started() {
+    let Some(world) = World::start() else { return };
+    let run = world.build(r#"ami_regions = { "eu-nowhere-1" }"#, "vm:finish()").expect_code(1);
+    run.expect_errors(&["ami_regions", "eu-nowhere-1"]);
+    assert!(world.aws.calls("RunInstances").is_empty());
+}
