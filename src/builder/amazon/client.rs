@@ -22,6 +22,7 @@ use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use super::access::{AccessOptions, Polling};
 use super::error;
 use super::http::Http;
+use super::retry::NoRoom;
 use super::role::Role;
 use crate::error::{Error, Kind, Result};
 
@@ -80,7 +81,7 @@ impl Client {
     }
 
     fn of(config: SdkConfig, access: Arc<AccessOptions>, region: &Region) -> Client {
-        let mut ec2 = aws_sdk_ec2::config::Builder::from(&config);
+        let mut ec2 = aws_sdk_ec2::config::Builder::from(&config).retry_classifier(NoRoom);
         if let Some(url) = &access.custom_endpoint_ec2 {
             ec2 = ec2.endpoint_url(url);
         }

@@ -42,19 +42,22 @@ pub fn is_not_found<E: Failure>(failure: &SdkError<E>) -> bool {
 
 /// Tells whether another type of instance, or another zone, may do.
 pub fn is_no_capacity<E: Failure>(failure: &SdkError<E>) -> bool {
-    code(failure).is_some_and(|code| {
-        matches!(
-            code,
-            "InsufficientInstanceCapacity"
-                | "InsufficientHostCapacity"
-                | "InsufficientReservedInstanceCapacity"
-                | "InsufficientCapacity"
-                | "SpotMaxPriceTooLow"
-                | "MaxSpotInstanceCountExceeded"
-                | "UnfulfillableCapacity"
-                | "Unsupported"
-        )
-    })
+    code(failure).is_some_and(means_no_capacity)
+}
+
+/// Tells whether a code of AWS says that it has no room.
+pub fn means_no_capacity(code: &str) -> bool {
+    matches!(
+        code,
+        "InsufficientInstanceCapacity"
+            | "InsufficientHostCapacity"
+            | "InsufficientReservedInstanceCapacity"
+            | "InsufficientCapacity"
+            | "SpotMaxPriceTooLow"
+            | "MaxSpotInstanceCountExceeded"
+            | "UnfulfillableCapacity"
+            | "Unsupported"
+    )
 }
 
 /// Returns the encoded part of a refusal.

@@ -24,6 +24,7 @@ mod presigned;
 mod profile;
 mod regions;
 mod register;
+mod retry;
 mod role;
 mod run_options;
 mod session_manager;
