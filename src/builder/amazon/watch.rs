@@ -49,7 +49,12 @@ impl Watch {
         let mut pause = FIRST_PAUSE.min(usual);
         let mut unknown = 0;
         loop {
-            let answer = client.ec2.describe_instances().instance_ids(&self.id).send().await;
+            let request = client.ec2.describe_instances().instance_ids(&self.id);
+            let answer = tokio::select! {
+                // Nobody waits for an answer that nobody needs: it may be a minute late.
+                () = self.stop.cancelled() => return,
+                answer = request.send() => answer,
+            };
             match answer {
                 Ok(answer) => {
                     let found = answer.reservations.unwrap_or_default().into_iter();
