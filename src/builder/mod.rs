@@ -47,6 +47,8 @@ pub const REGISTRY: &[Entry] = &[
     localhost::ENTRY,
     #[cfg(feature = "amazon")]
     amazon::EBS,
+    #[cfg(feature = "amazon")]
+    amazon::SURROGATE,
     #[cfg(test)]
     folder::ENTRY,
 ];

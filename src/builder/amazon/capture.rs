@@ -14,6 +14,7 @@ use super::image_options::{ImageOptions, check_name};
 use super::machine::AmazonMachine;
 use super::made::{self, BUILD, MARK, Made, RUN, Sort};
 use super::register;
+use super::surrogate;
 use super::wait::{self, snapshots_of};
 use super::{Client, tags};
 use crate::engine::{Artifact, BuildCx, CaptureSpec};
@@ -37,7 +38,7 @@ pub fn name<'n>(spec: &'n CaptureSpec, image: &'n ImageOptions) -> Result<&'n st
 pub async fn capture(machine: &AmazonMachine, spec: &CaptureSpec, cx: &BuildCx) -> Result<Artifact> {
     let options = &machine.image;
     if options.skip_create_ami {
-        return Ok(artifact(&[], cx));
+        return Ok(artifact(machine.kind, &[], cx));
     }
     let name = name(spec, options)?;
     let client = &machine.client;
@@ -47,16 +48,7 @@ pub async fn capture(machine: &AmazonMachine, spec: &CaptureSpec, cx: &BuildCx) 
     // An image that others are only copied from goes in the end, and leaves its name to the copy in its own region.
     let encrypts = options.encrypt_boot == Some(true);
     let passing = encrypts || options.skip_save_build_region;
-    let registers = options.registers_anew();
-    adapt(machine).await?;
-    let (mut first, image) = create(machine, (!passing && !registers).then_some(name), cx).await?;
-    if registers {
-        let anew = register::anew(client, &image, (!passing).then_some(name), options, cx).await?;
-        made::deregister(client, &first.id).await?;
-        // Its snapshots are the new one's now.
-        cx.resources.forget(first.made.resource);
-        first = anew;
-    }
+    let first = original(machine, (!passing).then_some(name), cx).await?;
     let others: Vec<&String> = options.ami_regions.iter().filter(|region| **region != *client.region).collect();
     let wanted = copy::Wanted { name, source: &first, options, cx };
     let own = (encrypts && !options.skip_save_build_region).then_some(&*client.region).into_iter();
@@ -83,7 +75,7 @@ pub async fn capture(machine: &AmazonMachine, spec: &CaptureSpec, cx: &BuildCx) 
     for image in &images {
         cx.resources.forget(image.made.resource);
     }
-    Ok(artifact(&images, cx))
+    Ok(artifact(machine.kind, &images, cx))
 }
 
 /// Says which copies have failed, and what becomes of the others.
@@ -100,6 +92,25 @@ fn incomplete(region: String, error: Error, others: &[(String, Error)], done: &[
             done.join(", ")
         )),
     }
+}
+
+/// Makes the image that the others are copies of, in the instance's own region.
+async fn original(machine: &AmazonMachine, name: Option<&str>, cx: &BuildCx) -> Result<Captured> {
+    let (client, options) = (&machine.client, &machine.image);
+    if let Some(surrogate) = &machine.surrogate {
+        return surrogate::make(machine, surrogate, name, cx).await;
+    }
+    adapt(machine).await?;
+    let registers = options.registers_anew();
+    let (first, image) = create(machine, name.filter(|_| !registers), cx).await?;
+    if !registers {
+        return Ok(first);
+    }
+    let anew = register::anew(client, &image, name, options, cx).await?;
+    made::deregister(client, &first.id).await?;
+    // Its snapshots are the new one's now.
+    cx.resources.forget(first.made.resource);
+    Ok(anew)
 }
 
 /// Tells AWS which network cards the system has drivers for: the image takes it from its instance.
@@ -190,19 +201,19 @@ pub async fn unmark(image: &Captured) -> Result<()> {
     }
 }
 
-fn artifact(images: &[Captured], cx: &BuildCx) -> Artifact {
+fn artifact(builder: &str, images: &[Captured], cx: &BuildCx) -> Artifact {
     let images: Vec<_> = images.iter().map(|i| (&*i.client.region, i.id.as_str(), i.snapshots.clone())).collect();
-    of_images(&images, cx.build.to_string())
+    of_images(builder, &images, cx.build.to_string())
 }
 
 /// Returns an artifact of images that nobody has made, one in each region.
-pub fn pretended(regions: &[&str], build: String) -> Artifact {
+pub fn pretended(builder: &str, regions: &[&str], build: String) -> Artifact {
     let image = |region| (region, "ami-0123456789abcdef0", vec!["snap-0123456789abcdef0".to_owned()]);
-    of_images(&regions.iter().copied().map(image).collect::<Vec<_>>(), build)
+    of_images(builder, &regions.iter().copied().map(image).collect::<Vec<_>>(), build)
 }
 
 /// Returns an artifact of images: their regions, ids and snapshots.
-pub fn of_images(images: &[(&str, &str, Vec<String>)], build: String) -> Artifact {
+pub fn of_images(builder: &str, images: &[(&str, &str, Vec<String>)], build: String) -> Artifact {
     let ids: Vec<String> = images.iter().map(|(region, id, _)| format!("{region}:{id}")).collect();
     let by_region = |of: &dyn Fn(&(&str, &str, Vec<String>)) -> serde_json::Value| -> serde_json::Value {
         images.iter().map(|image| (image.0.to_owned(), of(image))).collect::<serde_json::Map<_, _>>().into()
@@ -210,7 +221,7 @@ pub fn of_images(images: &[(&str, &str, Vec<String>)], build: String) -> Artifac
     Artifact {
         id: ids.join(","),
         kind: "image".into(),
-        builder: "amazon.ebs".into(),
+        builder: builder.into(),
         build,
         files: Vec::new(),
         metadata: BTreeMap::from([

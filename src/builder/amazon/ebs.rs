@@ -1,4 +1,4 @@
-//! `rimg.amazon.ebs{…}`: an image of an instance's disks.
+//! `rimg.amazon.ebs{…}`: an image of an instance's disks; and, of a disk beside them, `rimg.amazon.surrogate{…}`.
 
 use std::sync::{Arc, LazyLock};
 
@@ -12,6 +12,7 @@ use super::machine::AmazonMachine;
 use super::made;
 use super::network::Network;
 use super::run_options::RunOptions;
+use super::surrogate::SurrogateOptions;
 use super::watch::Watch;
 use super::{AccessOptions, Client, actions, existing, key_pair, profile, source, tags, wait, wrong};
 use crate::builder::Entry;
@@ -22,36 +23,62 @@ use crate::engine::options::{OptionTable, fields};
 use crate::engine::{Artifact, BuildCx, Builder, CaptureSpec, Checkpoint, Machine, Value};
 use crate::error::{Error, Kind, Result};
 
+const NAME: &str = "amazon.ebs";
+const SURROGATE: &str = "amazon.surrogate";
+
 /// The line of the registry.
 pub const ENTRY: Entry = Entry {
-    name: "amazon.ebs",
+    name: NAME,
     class: "rimg.AmazonEbsOptions",
     fields: || {
-        static FIELDS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-            [
-                fields::<AccessOptions>(),
-                fields::<RunOptions>(),
-                fields::<ImageOptions>(),
-                &SshOptions::names(),
-                fields::<TemporaryKeyOptions>(),
-            ]
-            .concat()
-        });
+        static FIELDS: LazyLock<Vec<&'static str>> = LazyLock::new(field_names);
         &FIELDS
     },
     boot_options: Some(boot_options),
     destroy_artifact: Some(|options, artifact| Box::pin(destroy_artifact(options, artifact))),
-    decode: |value| {
-        let mut table = OptionTable::new("rimg.amazon.ebs", value)?;
-        Ok(Arc::new(EbsBuilder {
-            access: table.take()?,
-            image: table.take()?,
-            ssh: SshOptions::take(&mut table)?,
-            temporary_key: table.take()?,
-            run: table.rest()?,
-        }))
-    },
+    decode: |value| decode("rimg.amazon.ebs", value, |_| Ok(None)),
 };
+
+/// The line of the one whose image is made of a second disk.
+pub const SURROGATE_ENTRY: Entry = Entry {
+    name: SURROGATE,
+    class: "rimg.AmazonSurrogateOptions",
+    fields: || {
+        static FIELDS: LazyLock<Vec<&'static str>> =
+            LazyLock::new(|| [field_names().as_slice(), fields::<SurrogateOptions>()].concat());
+        &FIELDS
+    },
+    boot_options: Some(boot_options),
+    destroy_artifact: Some(|options, artifact| Box::pin(destroy_artifact(options, artifact))),
+    decode: |value| decode("rimg.amazon.surrogate", value, |table| table.take().map(Some)),
+};
+
+fn field_names() -> Vec<&'static str> {
+    [
+        fields::<AccessOptions>(),
+        fields::<RunOptions>(),
+        fields::<ImageOptions>(),
+        &SshOptions::names(),
+        fields::<TemporaryKeyOptions>(),
+    ]
+    .concat()
+}
+
+fn decode(
+    of: &str,
+    value: Value,
+    surrogate: impl FnOnce(&mut OptionTable<'_>) -> Result<Option<SurrogateOptions>>,
+) -> Result<Arc<dyn Builder>> {
+    let mut table = OptionTable::new(of, value)?;
+    Ok(Arc::new(EbsBuilder {
+        surrogate: surrogate(&mut table)?,
+        access: table.take()?,
+        image: table.take()?,
+        ssh: SshOptions::take(&mut table)?,
+        temporary_key: table.take()?,
+        run: table.rest()?,
+    }))
+}
 
 /// Says that a build need not be done, and what there is in the place of what it would make.
 fn instead(error: Error, artifact: &Artifact) -> Error {
@@ -63,6 +90,7 @@ fn instead(error: Error, artifact: &Artifact) -> Error {
 
 /// Makes instances, and images of them.
 pub struct EbsBuilder {
+    surrogate: Option<SurrogateOptions>,
     access: AccessOptions,
     run: RunOptions,
     image: ImageOptions,
@@ -86,7 +114,7 @@ fn boot_options(value: Value, artifact: &Artifact) -> Result<Value> {
         return Err(Error::new(Kind::Unsupported, "this artifact has no image to boot"));
     };
     let of_source = ["source_ami", "source_ami_filter", "region"];
-    let of_image = fields::<ImageOptions>();
+    let of_image = [fields::<ImageOptions>(), fields::<SurrogateOptions>()].concat();
     entries.retain(|(name, _)| !of_source.contains(&name.as_str()) && !of_image.contains(&name.as_str()));
     entries.push(("source_ami".into(), Value::Str(id)));
     entries.push(("region".into(), Value::Str(region)));
@@ -96,7 +124,7 @@ fn boot_options(value: Value, artifact: &Artifact) -> Result<Value> {
 
 /// Removes the images of an artifact, and their snapshots; those that are gone already are fine.
 async fn destroy_artifact(options: Value, artifact: Artifact) -> Result<()> {
-    let mut table = OptionTable::new("rimg.amazon.ebs", options)?;
+    let mut table = OptionTable::new("destroy", options)?;
     let client = Client::connect(&table.take::<AccessOptions>()?).await?;
     let of = |name: &str| artifact.metadata.get(name).and_then(|of| of.as_object()).cloned().unwrap_or_default();
     let (images, snapshots) = (of("images"), of("snapshots"));
@@ -141,7 +169,11 @@ impl EbsBuilder {
         Err(match self.image.skip_if_exists {
             true => instead(
                 error,
-                &capture::of_images(&[(&client.region, id, wait::snapshots_of(&image))], cx.build.to_string()),
+                &capture::of_images(
+                    self.kind(),
+                    &[(&client.region, id, wait::snapshots_of(&image))],
+                    cx.build.to_string(),
+                ),
             ),
             false => error
                 .hint("a name is taken once in a region: ami_name = \"web-\" .. rimg.isotime(\"%Y%m%d-%H%M%S\")")
@@ -153,13 +185,16 @@ impl EbsBuilder {
 #[async_trait]
 impl Builder for EbsBuilder {
     fn kind(&self) -> &'static str {
-        "amazon.ebs"
+        if self.surrogate.is_some() { SURROGATE } else { NAME }
     }
 
     fn validate(&self, cx: &BuildCx) -> Result<Vec<String>> {
         self.access.validate(cx)?;
         self.run.validate(cx)?;
         self.image.validate()?;
+        if let Some(surrogate) = self.surrogate.as_ref().filter(|_| !self.image.skip_create_ami) {
+            surrogate.validate(&self.run)?;
+        }
         profile::document(&self.run)?;
         self.temporary_key.kind()?;
         tags::check("run_tags", &self.run.run_tags)?;
@@ -206,7 +241,7 @@ impl Builder for EbsBuilder {
         let own = Some(own.as_str()).filter(|_| !image.skip_save_build_region);
         let others = image.ami_regions.iter().map(String::as_str).filter(|region| Some(*region) != own);
         let regions: Vec<&str> = own.into_iter().chain(others).filter(|_| !image.skip_create_ami).collect();
-        capture::pretended(&regions, artifact.build)
+        capture::pretended(self.kind(), &regions, artifact.build)
     }
 
     async fn launch(&self, cx: &BuildCx, _from: Option<&Checkpoint>) -> Result<Arc<dyn Machine>> {
@@ -246,6 +281,9 @@ impl Builder for EbsBuilder {
             Ok(())
         });
         Ok(Arc::new(AmazonMachine {
+            kind: self.kind(),
+            surrogate: self.surrogate.clone(),
+            source,
             client,
             run: self.run.clone(),
             image: self.image.clone(),

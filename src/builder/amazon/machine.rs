@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use aws_sdk_ec2::types::{Instance, InstanceStateName};
+use aws_sdk_ec2::types::{Image, Instance, InstanceStateName};
 use tokio::sync::{OnceCell, watch};
 use tokio_util::task::TaskTracker;
 
@@ -14,6 +14,7 @@ use super::capture;
 use super::image_options::ImageOptions;
 use super::run_options::RunOptions;
 use super::session_manager;
+use super::surrogate::SurrogateOptions;
 use super::watch::{Watch, state_of};
 use crate::communicator::ssh::{self, SshOptions, Target, TemporaryKey};
 use crate::engine::machine::Shutdown;
@@ -33,9 +34,15 @@ const CONSOLE_LINES: usize = 20;
 
 /// An instance, and all that its image will be made with.
 pub struct AmazonMachine {
+    /// The builder's name.
+    pub kind: &'static str,
     pub client: Client,
     pub run: RunOptions,
     pub image: ImageOptions,
+    /// What the image is made of, where it is not the instance's own disks.
+    pub surrogate: Option<SurrogateOptions>,
+    /// The image that it was started from.
+    pub source: Image,
     pub ssh: SshOptions,
     pub key: Option<TemporaryKey>,
     pub watch: Arc<Watch>,

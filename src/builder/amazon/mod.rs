@@ -29,6 +29,7 @@ mod role;
 mod run_options;
 mod session_manager;
 mod source;
+mod surrogate;
 mod tags;
 mod wait;
 mod watch;
@@ -36,7 +37,7 @@ mod watch;
 pub use access::AccessOptions;
 pub use client::Client;
 pub use collector::Amazon;
-pub use ebs::ENTRY as EBS;
+pub use ebs::{ENTRY as EBS, SURROGATE_ENTRY as SURROGATE};
 pub use made::COLLECTOR;
 
 use crate::engine::options::did_you_mean;

@@ -23,6 +23,18 @@ pub async fn anew(
     cx: &BuildCx,
 ) -> Result<Captured> {
     let made = Made::enter(client, Sort::Image, cx).await?;
+    registered(client, made, image, name, options, cx).await
+}
+
+/// Registers an image that was written down, and waits until it is there; without a name, it gets one of its own.
+pub async fn registered(
+    client: &Client,
+    made: Made,
+    image: &Image,
+    name: Option<&str>,
+    options: &ImageOptions,
+    cx: &BuildCx,
+) -> Result<Captured> {
     let name = name.unwrap_or(&made.thing.mark).to_owned();
     let (image_tags, _) = tags_of(&made, options, &name, cx);
     let request = client
