@@ -724,3 +724,37 @@ function Aws:secret(secret_id, options) end
 ---@param options rimg.AmazonEbsOptions
 ---@return rimg.Machine
 function rimg.amazon.ebs(options) end
+
+--- Options of an image that is made of a volume which was worked on as a second disk: those of `rimg.amazon.ebs`, and which
+--- volume becomes the root.
+---@class rimg.AmazonSurrogateOptions : rimg.AmazonEbsOptions
+---@field ami_root_device rimg.AmazonRootDevice Which of the instance's volumes is the image's root.
+---@field ami_architecture ("arm64"|"arm64_mac"|"i386"|"x86_64"|"x86_64_mac")? Default: the source image's.
+
+--- The root of an image that is made of volumes.
+---@class rimg.AmazonRootDevice
+---@field source_device_name string What it is called on the instance, in `launch_block_device_mappings`: `"/dev/xvdf"`.
+---@field device_name string What it is called in the image: `"/dev/xvda"`.
+---@field volume_size integer? GiB. Default: the volume's.
+---@field volume_type ("gp3"|"gp2"|"io1"|"io2"|"st1"|"sc1"|"standard")? Default: the volume's.
+---@field iops integer? Of gp3, io1 and io2. Default: the volume's.
+---@field throughput integer? MiB a second, of gp3. Default: the volume's.
+---@field delete_on_termination boolean? Whether it goes with an instance of the image. Default `true`.
+
+--- Launches an instance with empty volumes beside its own disk; what the script puts on them, `vm:finish` takes snapshots of
+--- and registers as an image: a system from scratch, which the instance's own never ran.
+---
+--- ```lua
+--- local vm = rimg.amazon.surrogate {
+---   region = "eu-central-1", instance_type = "t3.small", ssh_username = "admin", ami_name = "tiny-" .. rimg.timestamp(),
+---   source_ami_filter = { owners = { "136693071363" }, filters = { name = "debian-12-amd64-*" }, most_recent = true },
+---   launch_block_device_mappings = { { device_name = "/dev/xvdf", volume_size = 4, volume_type = "gp3" } },
+---   ami_root_device = { source_device_name = "/dev/xvdf", device_name = "/dev/xvda" },
+--- }
+--- vm:shell { script = "install-onto-xvdf.sh", sudo = true }
+--- vm:finish()
+--- ```
+---@async
+---@param options rimg.AmazonSurrogateOptions
+---@return rimg.Machine
+function rimg.amazon.surrogate(options) end

@@ -76,6 +76,16 @@ pub fn ebs(run: &RunOptions, image: &ImageOptions, makes_key: bool) -> Vec<&'sta
     needed
 }
 
+/// Returns what `rimg.amazon.surrogate` needs.
+pub fn surrogate(run: &RunOptions, image: &ImageOptions, makes_key: bool) -> Vec<&'static str> {
+    let mut needed = ebs(run, image, makes_key);
+    if !image.skip_create_ami {
+        needed.retain(|action| *action != "ec2:CreateImage");
+        needed.extend(["ec2:CreateSnapshot", "ec2:RegisterImage"]);
+    }
+    needed
+}
+
 /// Returns what making an image, its copies, and sharing them needs.
 fn of_image(image: &ImageOptions) -> Vec<&'static str> {
     let mut needed = IMAGE.to_vec();
@@ -112,6 +122,8 @@ mod tests {
         for needed in ["ec2:RunInstances", "ec2:ImportKeyPair", "ec2:CreateSecurityGroup", "ec2:CreateImage"] {
             assert!(plain.contains(&needed), "{needed}: {plain:?}");
         }
+        let of_volume = surrogate(&run, &image, true);
+        assert!(of_volume.contains(&"ec2:CreateSnapshot") && !of_volume.contains(&"ec2:CreateImage"), "{of_volume:?}");
         for more in ["ec2:CopyImage", "iam:PassRole", "kms:Decrypt", "ec2:DescribeVpcs", "ec2:ModifyImageAttribute"] {
             assert!(!plain.contains(&more), "{more}: {plain:?}");
         }

@@ -212,7 +212,8 @@ impl Builder for EbsBuilder {
             ));
         }
         self.ssh.validate(cx)?;
-        cx.settings.needs.note(actions::ebs(&self.run, &self.image, !self.has_credentials()));
+        let actions = if self.surrogate.is_some() { actions::surrogate } else { actions::ebs };
+        cx.settings.needs.note(actions(&self.run, &self.image, !self.has_credentials()));
         let mut warnings = Vec::new();
         if self.access.insecure_skip_tls_verify {
             warnings.push("insecure_skip_tls_verify: whoever answers is taken for AWS".to_owned());

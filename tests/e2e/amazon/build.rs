@@ -255,3 +255,41 @@ fn a_check_asks_nobody() {
     crate::support::rimg::Run::of(&mut world.command(&["check", "build.lua"])).expect_code(0);
     assert_eq!(world.aws.actions(), [] as [&str; 0]);
 }
+
+#[test]
+fn a_volume_that_was_worked_on_becomes_the_root_of_an_image() {
+    let Some(world) = World::start() else { return };
+    world.aws.slow(json!({ "snapshots": 2, "images": 1 }));
+    let options = r#"launch_block_device_mappings = { { device_name = "/dev/xvdf", volume_size = 4 }, { device_name = "/dev/xvdg" , volume_size = 1 } },
+      ami_root_device = { source_device_name = "/dev/xvdf", device_name = "/dev/xvda", volume_size = 8 }, boot_mode = "uefi",
+      tags = { Role = "web" }"#;
+    let script =
+        world.script(options, "vm:run 'true'\n  vm:finish()").replace("rimg.amazon.ebs(", "rimg.amazon.surrogate(");
+    let run = world.run(&script).expect_code(0);
+    let left = world.aws.left();
+    assert_eq!(left.iter().filter(|line| line.contains(" image ")).count(), 1, "{left:#?}\n{run:?}");
+    assert_eq!(left.iter().filter(|line| line.contains(" snapshot ")).count(), 2, "{left:#?}\n{run:?}");
+    assert_eq!(left.len(), 3, "{left:#?}\n{run:?}");
+    assert!(world.aws.calls("CreateImage").is_empty());
+    let snapshots = world.aws.calls("CreateSnapshot");
+    assert_eq!(snapshots.len(), 2);
+    assert!(snapshots.iter().all(|call| tags(call, "snapshot")["Role"] == "web"), "{snapshots:?}");
+    let registered = world.aws.calls("RegisterImage");
+    let [image] = registered.as_slice() else { panic!("{registered:?}") };
+    assert_eq!((param(image, "RootDeviceName"), param(image, "BootMode")), ("/dev/xvda", "uefi"));
+    assert_eq!(param(image, "BlockDeviceMapping.1.DeviceName"), "/dev/xvda");
+    assert_eq!(param(image, "BlockDeviceMapping.1.Ebs.VolumeSize"), "8");
+    assert_eq!(param(image, "BlockDeviceMapping.2.DeviceName"), "/dev/xvdg");
+    assert!(tags(image, "image").contains_key("rimg:id"));
+
+    // What is made of it so far goes when it fails, and the root must be one of the volumes.
+    world
+        .aws
+        .rules(json!([{ "action": "RegisterImage", "times": 100, "do": "error", "code": "InvalidBlockDeviceMapping",
+        "message": "no such root", "status": 400 }]));
+    let again = script.replace("web-1", "web-2");
+    world.run(&again).expect_code(1).expect_errors(&["ec2:RegisterImage", "no such root"]);
+    assert_eq!(world.aws.left().len(), 3, "{:#?}", world.aws.left());
+    let wrong = script.replace("source_device_name = \"/dev/xvdf\"", "source_device_name = \"/dev/xvdz\"");
+    world.run(&wrong).expect_code(2).expect_errors(&["ami_root_device.source_device_name", "/dev/xvdf, /dev/xvdg"]);
+}
