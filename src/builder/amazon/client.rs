@@ -173,13 +173,14 @@ async fn region(access: &AccessOptions, http: &Http) -> Result<Region> {
     })
 }
 
-/// Adds the credentials that the options give, or the chain without the metadata service.
+/// Adds the credentials that the options give: keys, a profile, or the chain without the metadata service.
 async fn credentials(loader: ConfigLoader, access: &AccessOptions, http: &Http, region: &Region) -> ConfigLoader {
     if let (Some(key), Some(secret)) = (&access.access_key, &access.secret_key) {
         let given = Credentials::new(key, secret, access.token.clone(), None, "the options");
         return loader.credentials_provider(given);
     }
-    if !access.skip_metadata_api_check {
+    // The SDK's own chain asks the environment first, also where a profile is named.
+    if !access.skip_metadata_api_check && access.profile.is_none() {
         return loader;
     }
     let provider = ProviderConfig::without_region().with_http_client(http.clone()).with_region(Some(region.clone()));
