@@ -85,7 +85,7 @@ end
 -- Terraform reads *.auto.tfvars.json by itself: variable "images" { type = map(string) }.
 local variables = rimg.fs.join(out, "images.auto.tfvars.json")
 rimg.fs.write(variables, rimg.json.encode({ images = ids }, { pretty = true }) .. "\n")
-rimg.artifact({ files = { variables }, id = table.concat(list, ","), kind = "image", builder = "amazon-ebs" })
+rimg.artifact({ files = { variables }, id = table.concat(list, ","), kind = "image", builder = "amazon.ebs" })
   :manifest { output = rimg.fs.join(out, "packer-manifest.json"), custom_data = { version = version, regions = #list } }
 
 if #failed > 0 then rimg.fail(("%d of %d regions have no image:\n%s"):format(#wanted - #list, #wanted, table.concat(failed, "\n"))) end

@@ -642,7 +642,7 @@ function Aws:secret(secret_id, options) end
 ---@field fast_launch rimg.AmazonFastLaunch? Snapshots prepared beforehand, so that Windows starts sooner.
 ---@field force_deregister boolean? Whether an image of that name is deregistered just before the new one is made. Default `false`: it is an error before anything is launched.
 ---@field force_delete_snapshot boolean? Whether that one's snapshots go with it. Default `false`.
----@field skip_if_exists boolean? Whether a build is done, and launches nothing, where an image of that name is there. Default `false`.
+---@field skip_if_exists boolean? Whether a build is done, and launches nothing, where an image of that name is there in `region`: that image is what the build returns. Default `false`.
 ---@field skip_create_ami boolean? Whether no image is made, for a test of the rest. Default `false`.
 
 --- Where the image goes, and how it is encrypted there.

@@ -113,7 +113,7 @@ function Artifact:manifest(options) end
 ---@overload fun(self: rimg.Artifact, fn: fun(machine: rimg.Machine)): rimg.Artifact
 function Artifact:boot(options, fn) end
 
---- Removes the artifact's files.
+--- Removes the artifact's files; of an Amazon image the images and their snapshots, in all regions.
 function Artifact:destroy() end
 
 ---@class rimg.ArtifactOptions

@@ -116,7 +116,7 @@ fn describe(artifact: &Artifact, options: &ManifestOptions, cx: &BuildCx) -> Res
     }
     Ok(Build {
         name: if artifact.build.is_empty() { cx.build.to_string() } else { artifact.build.clone() },
-        builder_type: name::builder_type(artifact).to_owned(),
+        builder_type: name::builder_type(artifact),
         build_time: (!options.strip_time.unwrap_or(false)).then(|| jiff::Timestamp::now().as_second()),
         files: (!files.is_empty()).then_some(files),
         artifact_id: artifact.id.clone(),

@@ -35,7 +35,8 @@ pub fn expand(of: &str, template: &str, values: &[(&str, &str)]) -> Result<Strin
 /// script's folder.
 pub fn output(of: &str, template: &str, artifact: &Artifact, more: &[(&str, &str)], cx: &BuildCx) -> Result<PathBuf> {
     let build = build_name(artifact, cx);
-    let mut values = vec![("BuildName", build.as_str()), ("BuilderType", builder_type(artifact))];
+    let builder = builder_type(artifact);
+    let mut values = vec![("BuildName", build.as_str()), ("BuilderType", builder.as_str())];
     values.extend_from_slice(more);
     let name = expand(&format!("{of}: option `output`"), template, &values)?;
     if name.is_empty() || name.ends_with('/') {
@@ -48,9 +49,10 @@ pub fn output(of: &str, template: &str, artifact: &Artifact, more: &[(&str, &str
 /// Where a post-processed artifact notes which builder it all began with.
 const BUILDER_TYPE: &str = "builder_type";
 
-/// Returns the builder that an artifact began with, as Packer's `BuilderType`.
-pub fn builder_type(artifact: &Artifact) -> &str {
-    artifact.metadata.get(BUILDER_TYPE).and_then(|value| value.as_str()).unwrap_or(&artifact.builder)
+/// Returns the builder that an artifact began with, as Packer's `BuilderType`: `amazon.ebs` is `amazon-ebs` there.
+pub fn builder_type(artifact: &Artifact) -> String {
+    let first = artifact.metadata.get(BUILDER_TYPE).and_then(|value| value.as_str());
+    first.unwrap_or(&artifact.builder).replace('.', "-")
 }
 
 /// Returns what a post-processor makes of an artifact, without files yet.
