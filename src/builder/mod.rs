@@ -16,6 +16,9 @@ use crate::engine::journal::collector::Collectors;
 use crate::engine::{Artifact, Builder, Value};
 use crate::error::Result;
 
+/// Removes an artifact, given the options of the machine that it was made of.
+pub type DestroyArtifact = fn(Value, Artifact) -> BoxFuture<'static, Result<()>>;
+
 /// One builder: the name scripts call it by, its options, and how to make one from a decoded option table.
 pub struct Entry {
     /// `qemu` is `rimg.qemu{…}`; a dot nests, as in `amazon.ebs`.
@@ -28,7 +31,7 @@ pub struct Entry {
     /// source replaced, credentials and hardware kept); none when its artifacts cannot be booted.
     pub boot_options: Option<fn(Value, &Artifact) -> Result<Value>>,
     /// Removes an artifact of a machine with these options; none where its files are all there is of it.
-    pub destroy_artifact: Option<fn(Value, Artifact) -> BoxFuture<'static, Result<()>>>,
+    pub destroy_artifact: Option<DestroyArtifact>,
     /// Decodes the options. No side effects.
     pub decode: fn(Value) -> Result<Arc<dyn Builder>>,
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{AttributeBooleanValue, AttributeValue, Image, ImdsSupportValues, ResourceType};
 use futures_util::future::join_all;
-use serde_json::json;
 
+use super::artifact::{self, Regional};
 use super::block_device::mappings;
 use super::copy;
 use super::existing;
@@ -38,7 +38,7 @@ pub fn name<'n>(spec: &'n CaptureSpec, image: &'n ImageOptions) -> Result<&'n st
 pub async fn capture(machine: &AmazonMachine, spec: &CaptureSpec, cx: &BuildCx) -> Result<Artifact> {
     let options = &machine.image;
     if options.skip_create_ami {
-        return Ok(artifact(machine.kind, &[], cx));
+        return Ok(artifact::of(machine.kind, Vec::new(), cx.build.to_string()));
     }
     let name = name(spec, options)?;
     let client = &machine.client;
@@ -75,7 +75,12 @@ pub async fn capture(machine: &AmazonMachine, spec: &CaptureSpec, cx: &BuildCx) 
     for image in &images {
         cx.resources.forget(image.made.resource);
     }
-    Ok(artifact(machine.kind, &images, cx))
+    let images = images.into_iter().map(|image| Regional {
+        region: image.client.region.to_string(),
+        id: image.id,
+        snapshots: image.snapshots,
+    });
+    Ok(artifact::of(machine.kind, images.collect(), cx.build.to_string()))
 }
 
 /// Says which copies have failed, and what becomes of the others.
@@ -198,35 +203,5 @@ pub async fn unmark(image: &Captured) -> Result<()> {
     match request.send().await {
         Ok(_) => Ok(()),
         Err(e) => Err(image.client.failed("ec2:DeleteTags", e).await),
-    }
-}
-
-fn artifact(builder: &str, images: &[Captured], cx: &BuildCx) -> Artifact {
-    let images: Vec<_> = images.iter().map(|i| (&*i.client.region, i.id.as_str(), i.snapshots.clone())).collect();
-    of_images(builder, &images, cx.build.to_string())
-}
-
-/// Returns an artifact of images that nobody has made, one in each region.
-pub fn pretended(builder: &str, regions: &[&str], build: String) -> Artifact {
-    let image = |region| (region, "ami-0123456789abcdef0", vec!["snap-0123456789abcdef0".to_owned()]);
-    of_images(builder, &regions.iter().copied().map(image).collect::<Vec<_>>(), build)
-}
-
-/// Returns an artifact of images: their regions, ids and snapshots.
-pub fn of_images(builder: &str, images: &[(&str, &str, Vec<String>)], build: String) -> Artifact {
-    let ids: Vec<String> = images.iter().map(|(region, id, _)| format!("{region}:{id}")).collect();
-    let by_region = |of: &dyn Fn(&(&str, &str, Vec<String>)) -> serde_json::Value| -> serde_json::Value {
-        images.iter().map(|image| (image.0.to_owned(), of(image))).collect::<serde_json::Map<_, _>>().into()
-    };
-    Artifact {
-        id: ids.join(","),
-        kind: "image".into(),
-        builder: builder.into(),
-        build,
-        files: Vec::new(),
-        metadata: BTreeMap::from([
-            ("images".to_owned(), by_region(&|image| json!(image.1))),
-            ("snapshots".to_owned(), by_region(&|image| json!(image.2))),
-        ]),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use async_trait::async_trait;
 use tokio_util::task::TaskTracker;
 
+use super::artifact::{self, Regional};
 use super::capture;
 use super::image_options::ImageOptions;
 use super::instance::{self, Launch};
@@ -167,14 +168,11 @@ impl EbsBuilder {
         let message = format!("there is an image {name:?} in {} already: {id}", client.region);
         let error = Error::new(Kind::Exists, message).field("image", id);
         Err(match self.image.skip_if_exists {
-            true => instead(
-                error,
-                &capture::of_images(
-                    self.kind(),
-                    &[(&client.region, id, wait::snapshots_of(&image))],
-                    cx.build.to_string(),
-                ),
-            ),
+            true => {
+                let (region, snapshots) = (client.region.to_string(), wait::snapshots_of(&image));
+                let image = Regional { region, id: id.to_owned(), snapshots };
+                instead(error, &artifact::of(self.kind(), vec![image], cx.build.to_string()))
+            }
             false => error
                 .hint("a name is taken once in a region: ami_name = \"web-\" .. rimg.isotime(\"%Y%m%d-%H%M%S\")")
                 .hint("force_deregister = true replaces it, skip_if_exists = true is content with it"),
@@ -242,7 +240,7 @@ impl Builder for EbsBuilder {
         let own = Some(own.as_str()).filter(|_| !image.skip_save_build_region);
         let others = image.ami_regions.iter().map(String::as_str).filter(|region| Some(*region) != own);
         let regions: Vec<&str> = own.into_iter().chain(others).filter(|_| !image.skip_create_ami).collect();
-        capture::pretended(self.kind(), &regions, artifact.build)
+        artifact::pretended(self.kind(), &regions, artifact.build)
     }
 
     async fn launch(&self, cx: &BuildCx, _from: Option<&Checkpoint>) -> Result<Arc<dyn Machine>> {

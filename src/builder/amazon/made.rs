@@ -252,10 +252,13 @@ impl Thing {
                 }
             }
         };
+        if dry_run {
+            return Ok(true);
+        }
         let until = tokio::time::Instant::now() + ENDING;
-        while !dry_run {
+        loop {
             match client.ec2.delete_security_group().group_id(&id).send().await {
-                Ok(_) => break,
+                Ok(_) => return Ok(true),
                 Err(e) if is_not_found(&e) => return Ok(false),
                 // The interface of an instance goes a moment after it.
                 Err(e) if code(&e) == Some("DependencyViolation") && tokio::time::Instant::now() < until => {
@@ -264,7 +267,6 @@ impl Thing {
                 Err(e) => return Err(client.failed("ec2:DeleteSecurityGroup", e).await),
             }
         }
-        Ok(true)
     }
 
     async fn remove_image(&self, client: &Client, id: Option<&str>, dry_run: bool) -> Result<bool> {

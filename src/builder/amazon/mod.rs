@@ -2,6 +2,7 @@
 
 mod access;
 mod actions;
+mod artifact;
 mod block_device;
 pub mod calls;
 mod capture;

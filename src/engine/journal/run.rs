@@ -263,7 +263,7 @@ impl Journal {
         let (attempts, pause) = REMOVALS;
         for attempt in 0..attempts {
             if attempt > 0 {
-                std::thread::sleep(pause);
+                std::thread::park_timeout(pause);
             }
             atomic::remove(&self.begin.work);
             if std::fs::symlink_metadata(&self.begin.work).is_err() {

@@ -105,7 +105,7 @@ fn where_there_is_no_room_the_next_zone_is_taken() {
     let subnets = world.aws.ask("us-east-1", "DescribeSubnets", &[]);
     let zone_of = |subnet: &str| {
         let item = subnets.split("<item>").find(|item| item.contains(subnet)).unwrap_or_else(|| panic!("no {subnet}"));
-        item.split("<availabilityZone>").nth(1).unwrap()[..10].to_owned()
+        item.split("<availabilityZone>").nth(1).unwrap().chars().take(10).collect::<String>()
     };
     let zone = |call: &Value| {
         let text = call["params"].to_string();
