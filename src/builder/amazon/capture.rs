@@ -75,6 +75,9 @@ pub async fn capture(machine: &AmazonMachine, spec: &CaptureSpec, cx: &BuildCx) 
     for image in &images {
         cx.resources.forget(image.made.resource);
     }
+    for image in &images {
+        image_access::protect(image, options).await?;
+    }
     let images = images.into_iter().map(|image| Regional {
         region: image.client.region.to_string(),
         id: image.id,

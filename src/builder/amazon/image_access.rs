@@ -16,7 +16,6 @@ pub async fn apply(image: &Captured, options: &ImageOptions) -> Result<()> {
     share(image, options).await?;
     share_snapshots(image, options).await?;
     deprecate(image, options).await?;
-    protect(image, options).await?;
     fast_launch(image, options).await?;
     if options.skip_ami_run_tags {
         unmark(image).await?;
@@ -79,7 +78,8 @@ async fn deprecate(image: &Captured, options: &ImageOptions) -> Result<()> {
     }
 }
 
-async fn protect(image: &Captured, options: &ImageOptions) -> Result<()> {
+/// Protects a finished image from being removed; before that, a failure still has to remove it.
+pub async fn protect(image: &Captured, options: &ImageOptions) -> Result<()> {
     let protection = &options.deregistration_protection;
     if !protection.enabled {
         return Ok(());
