@@ -29,9 +29,9 @@ fn canary(name: &'static str) -> Canary {
 impl Canary {
     /// Returns in what form it is in `content`: as it is, or as something may have written it.
     fn found_in(&self, content: &[u8]) -> Option<String> {
-        // What is unique of it has no character that is escaped anywhere.
-        let unique = self.text.split('/').next().unwrap();
-        let unique = unique.rsplit('-').next().unwrap();
+        // What is unique of it has no character that is escaped anywhere: the longest such piece, of a key's line, too.
+        let pieces = self.text.split(|c: char| !c.is_ascii_alphanumeric());
+        let unique = pieces.max_by_key(|piece| piece.len()).unwrap();
         let mut forms = vec![unique.to_owned(), hex::encode(unique), hex::encode_upper(unique)];
         for before in 0..3 {
             let text = STANDARD_NO_PAD.encode([&vec![0; before][..], unique.as_bytes()].concat());
