@@ -751,7 +751,7 @@ function rimg.amazon.ebs(options) end
 ---   launch_block_device_mappings = { { device_name = "/dev/xvdf", volume_size = 4, volume_type = "gp3" } },
 ---   ami_root_device = { source_device_name = "/dev/xvdf", device_name = "/dev/xvda" },
 --- }
---- vm:shell { script = "install-onto-xvdf.sh", sudo = true }
+--- vm:shell "sudo mkfs.ext4 -q /dev/xvdf && sudo mount /dev/xvdf /mnt && sudo mmdebstrap bookworm /mnt"
 --- vm:finish()
 --- ```
 ---@async
