@@ -10,6 +10,7 @@ use russh::keys::{Certificate, PrivateKey};
 use super::options::option_error;
 use super::pem::{self, Opened};
 use super::plan::Identity;
+use super::short_scalar;
 pub use super::temporary::{
     HostKeyPair, KeyKind, TemporaryKey, TemporaryKeyOptions, clear_authorized_keys, clear_seed,
 };
@@ -139,8 +140,10 @@ fn decode(path: &Path, text: &str, passphrase: Option<&str>, names: &Names) -> R
                 .hint("convert it: ssh-keygen -p -f KEY writes an OpenSSH key with the same passphrase")),
         };
     }
-    russh::keys::decode_secret_key(text, passphrase)
-        .map_err(|e| if locked { cannot_unlock().caused_by(e) } else { unreadable(Some(e)) })
+    russh::keys::decode_secret_key(text, passphrase).or_else(|e| {
+        short_scalar::decode(text, passphrase)
+            .ok_or_else(|| if locked { cannot_unlock().caused_by(e) } else { unreadable(Some(e)) })
+    })
 }
 
 /// Tells whether a key file needs a passphrase.

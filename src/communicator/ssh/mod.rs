@@ -25,6 +25,7 @@ pub(crate) mod scp;
 mod session;
 mod sftp;
 mod sftp_tree;
+mod short_scalar;
 mod target;
 mod temporary;
 pub(crate) mod tunnel;
