@@ -27,6 +27,7 @@ pub mod schedule;
 pub mod scope;
 pub mod session;
 pub mod shown;
+pub mod shown_output;
 pub mod template;
 #[cfg(test)]
 pub mod testing;

@@ -10,6 +10,7 @@ use tokio::sync::{OnceCell, watch};
 use tokio_util::task::TaskTracker;
 
 use super::Client;
+use super::calls::console_output;
 use super::capture;
 use super::image_options::ImageOptions;
 use super::run_options::RunOptions;
@@ -18,11 +19,9 @@ use super::surrogate::SurrogateOptions;
 use super::watch::{Watch, state_of};
 use crate::communicator::ssh::{self, SshOptions, Target, TemporaryKey};
 use crate::engine::machine::Shutdown;
-use crate::engine::{
-    Access, Artifact, BuildCx, CaptureSpec, Command, Communicator, Health, Machine, OutputSink, ResourceId,
-};
+use crate::engine::shown_output::ShownOutput;
+use crate::engine::{Access, Artifact, BuildCx, CaptureSpec, Command, Communicator, Health, Machine, ResourceId};
 use crate::error::{Error, Kind, Result};
-use crate::ui::Stream;
 use crate::ui::event::Unit;
 
 /// How long a stop may take where it is not said.
@@ -95,8 +94,7 @@ impl AmazonMachine {
 
     /// Adds the end of the console to an error of an instance that cannot be reached.
     async fn with_console(&self, error: Error) -> Error {
-        let answer = self.client.ec2.get_console_output().instance_id(&self.watch.id).latest(true).send().await;
-        let output = answer.ok().and_then(|answer| answer.output).unwrap_or_default();
+        let output = console_output(&self.client, &self.watch.id).await.unwrap_or_default();
         match console_end(&output) {
             Some(text) => error.field("console", text.clone()).hint(format!("its console ends with:\n{text}")),
             None => error.hint(format!(
@@ -107,11 +105,8 @@ impl AmazonMachine {
     }
 }
 
-/// Returns the last lines of a console as AWS sends it: base64.
-fn console_end(encoded: &str) -> Option<String> {
-    use base64::Engine as _;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(encoded.trim()).ok()?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
+/// Returns the last lines of a console; none where it says nothing.
+fn console_end(text: &str) -> Option<String> {
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     let from = lines.len().saturating_sub(CONSOLE_LINES);
     let end = lines.get(from..)?.join("\n");
@@ -188,7 +183,7 @@ impl Machine for AmazonMachine {
     async fn shutdown(&self, request: Shutdown<'_>, cx: &BuildCx) -> Result<()> {
         self.watch.going_off.store(true, Ordering::Release);
         if let (Some(command), Some(communicator)) = (request.command, &request.communicator) {
-            let mut output = Lines { cx: cx.clone(), machine: self.name().to_owned() };
+            let mut output = ShownOutput::new(&cx.ui, self.name());
             match communicator.exec(&Command::shell(command), &mut output).await {
                 Err(error) if !matches!(error.kind(), Kind::Connect | Kind::Network) => return Err(error),
                 _ => {}
@@ -244,25 +239,6 @@ impl Machine for AmazonMachine {
     }
 }
 
-struct Lines {
-    cx: BuildCx,
-    machine: String,
-}
-
-impl OutputSink for Lines {
-    fn stdout(&mut self, bytes: &[u8]) {
-        for line in String::from_utf8_lossy(bytes).lines() {
-            self.cx.ui.output(&self.machine, Stream::Stdout, line);
-        }
-    }
-
-    fn stderr(&mut self, bytes: &[u8]) {
-        for line in String::from_utf8_lossy(bytes).lines() {
-            self.cx.ui.output(&self.machine, Stream::Stderr, line);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,10 +255,8 @@ mod tests {
 
     #[test]
     fn the_end_of_the_console_is_shown() {
-        use base64::Engine as _;
         let text: String = (1..=30).map(|n| format!("line {n}\r\n\r\n")).collect();
-        let encoded = base64::engine::general_purpose::STANDARD.encode(text);
-        let end = console_end(&encoded).unwrap();
+        let end = console_end(&text).unwrap();
         assert!(end.starts_with("line 11\n") && end.ends_with("line 30"), "{end}");
         assert_eq!(console_end(""), None);
     }

@@ -9,9 +9,9 @@ use tokio::sync::watch;
 
 use crate::communicator::ssh::{self, Target};
 use crate::engine::machine::Shutdown;
-use crate::engine::{Artifact, BuildCx, CaptureSpec, Command, Communicator, Health, Machine, OutputSink};
+use crate::engine::shown_output::ShownOutput;
+use crate::engine::{Artifact, BuildCx, CaptureSpec, Command, Communicator, Health, Machine};
 use crate::error::{Error, Kind, Result};
-use crate::ui::{Stream, Ui};
 
 /// How long a shutdown may take unless it is said.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5 * 60);
@@ -84,7 +84,7 @@ impl Machine for HostMachine {
         };
         let limit = request.timeout.unwrap_or(SHUTDOWN_LIMIT);
         let work = async {
-            let mut output = Lines { ui: cx.ui.clone(), machine: self.name.clone() };
+            let mut output = ShownOutput::new(&cx.ui, &self.name);
             match communicator.exec(&Command::shell(command), &mut output).await {
                 Err(error) if !matches!(error.kind(), Kind::Connect | Kind::Network) => return Err(error),
                 Ok(status) if (1..128).contains(&status.code()) => {
@@ -119,24 +119,5 @@ impl Machine for HostMachine {
     /// Nothing was made, so nothing is removed.
     async fn destroy(&self) -> Result<()> {
         Ok(())
-    }
-}
-
-struct Lines {
-    ui: Ui,
-    machine: String,
-}
-
-impl OutputSink for Lines {
-    fn stdout(&mut self, bytes: &[u8]) {
-        for line in String::from_utf8_lossy(bytes).lines() {
-            self.ui.output(&self.machine, Stream::Stdout, line);
-        }
-    }
-
-    fn stderr(&mut self, bytes: &[u8]) {
-        for line in String::from_utf8_lossy(bytes).lines() {
-            self.ui.output(&self.machine, Stream::Stderr, line);
-        }
     }
 }
