@@ -22,6 +22,7 @@ use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use super::access::{AccessOptions, Polling};
 use super::error;
 use super::http::Http;
+use super::remembered::Remembered;
 use super::retry::NoRoom;
 use super::role::Role;
 use crate::error::{Error, Kind, Result};
@@ -64,16 +65,9 @@ impl Client {
         let config = credentials(loader, access, &http, &region).await.load().await;
         let config = match Role::of(access, &config).await? {
             None => config,
-            Some(role) => {
-                // What was cached are the credentials that the role is taken with.
-                let cache = aws_config::identity::IdentityCache::lazy().build();
-                config
-                    .into_builder()
-                    .credentials_provider(SharedCredentialsProvider::new(role))
-                    .identity_cache(cache)
-                    .build()
-            }
+            Some(role) => config.into_builder().credentials_provider(SharedCredentialsProvider::new(role)).build(),
         };
+        let config = remembering(config);
         if !access.skip_credential_validation {
             present(&config).await?;
         }
@@ -200,6 +194,15 @@ async fn credentials(loader: ConfigLoader, access: &AccessOptions, http: &Http, 
             .or_else("EcsContainer", container),
     };
     loader.credentials_provider(chain)
+}
+
+/// Lets all clients use what was found once.
+fn remembering(config: SdkConfig) -> SdkConfig {
+    let Some(provider) = config.credentials_provider() else { return config };
+    // What was cached may be the credentials that a role is taken with.
+    let cache = aws_config::identity::IdentityCache::lazy().build();
+    let provider = SharedCredentialsProvider::new(Remembered::new(provider));
+    config.into_builder().credentials_provider(provider).identity_cache(cache).build()
 }
 
 /// Finds credentials now: without any, the first request would only say so much later.

@@ -150,7 +150,7 @@ impl EbsBuilder {
     async fn check_target(&self, client: &Client, cx: &BuildCx) -> Result<()> {
         let Some(name) = self.image.ami_name.as_deref().filter(|_| !self.image.skip_create_ami) else { return Ok(()) };
         if !self.image.ami_regions.is_empty() && !self.image.skip_region_validation {
-            let known = super::regions::all(client).await?;
+            let known = super::regions::names(client, false).await?;
             if let Some(unknown) = self.image.ami_regions.iter().find(|region| !known.contains(region)) {
                 let error = wrong("ami_regions", format!("the account has no region {unknown:?}"));
                 let names: Vec<&str> = known.iter().map(String::as_str).collect();

@@ -1,14 +1,13 @@
 //! Who may use a finished image, how long, and how it may be removed.
 
-use aws_sdk_ec2::primitives::DateTime;
 use aws_sdk_ec2::types::{
-    CreateVolumePermission, CreateVolumePermissionModifications, FastLaunchSnapshotConfigurationRequest,
-    LaunchPermission, LaunchPermissionModifications, PermissionGroup,
+    CreateVolumePermissionModifications, FastLaunchSnapshotConfigurationRequest, LaunchPermissionModifications,
 };
 
+use super::calls::parse_time;
 use super::capture::{Captured, unmark};
 use super::image_options::ImageOptions;
-use super::wrong;
+use super::permissions;
 use crate::error::Result;
 
 /// Does all that is wanted of an image beside its being there.
@@ -24,13 +23,7 @@ pub async fn apply(image: &Captured, options: &ImageOptions) -> Result<()> {
 }
 
 async fn share(image: &Captured, options: &ImageOptions) -> Result<()> {
-    let permission = LaunchPermission::builder;
-    let users = options.ami_users.iter().map(|user| permission().user_id(user).build());
-    let groups =
-        options.ami_groups.iter().map(|group| permission().group(PermissionGroup::from(group.as_str())).build());
-    let organizations = options.ami_org_arns.iter().map(|arn| permission().organization_arn(arn).build());
-    let units = options.ami_ou_arns.iter().map(|arn| permission().organizational_unit_arn(arn).build());
-    let all: Vec<LaunchPermission> = users.chain(groups).chain(organizations).chain(units).collect();
+    let all = permissions::launch(&options.ami_users, &options.ami_groups, &options.ami_org_arns, &options.ami_ou_arns);
     let ec2 = &image.client.ec2;
     if !all.is_empty() {
         let modified = LaunchPermissionModifications::builder().set_add(Some(all)).build();
@@ -50,11 +43,7 @@ async fn share(image: &Captured, options: &ImageOptions) -> Result<()> {
 }
 
 async fn share_snapshots(image: &Captured, options: &ImageOptions) -> Result<()> {
-    let permission = CreateVolumePermission::builder;
-    let users = options.snapshot_users.iter().map(|user| permission().user_id(user).build());
-    let groups =
-        options.snapshot_groups.iter().map(|group| permission().group(PermissionGroup::from(group.as_str())).build());
-    let all: Vec<CreateVolumePermission> = users.chain(groups).collect();
+    let all = permissions::volume(&options.snapshot_users, &options.snapshot_groups);
     if all.is_empty() {
         return Ok(());
     }
@@ -70,8 +59,7 @@ async fn share_snapshots(image: &Captured, options: &ImageOptions) -> Result<()>
 
 async fn deprecate(image: &Captured, options: &ImageOptions) -> Result<()> {
     let Some(at) = &options.deprecate_at else { return Ok(()) };
-    let at: jiff::Timestamp = at.parse().map_err(|_| wrong("deprecate_at", format!("{at:?} is not a time")))?;
-    let at = DateTime::from_secs(at.as_second());
+    let at = parse_time("deprecate_at", at)?;
     match image.client.ec2.enable_image_deprecation().image_id(&image.id).deprecate_at(at).send().await {
         Ok(_) => Ok(()),
         Err(e) => Err(image.client.failed("ec2:EnableImageDeprecation", e).await),

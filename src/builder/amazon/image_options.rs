@@ -6,6 +6,7 @@ use aws_sdk_ec2::types::BootModeValues;
 use serde::Deserialize;
 
 use super::block_device::BlockDevice;
+use super::calls::parse_time;
 use super::{one_of, wrong};
 use crate::error::Result;
 
@@ -113,10 +114,8 @@ impl ImageOptions {
         if self.snapshot_copy_duration_minutes.is_some_and(|minutes| minutes <= 0 || minutes % 15 != 0) {
             return Err(wrong("snapshot_copy_duration_minutes", "is a multiple of 15"));
         }
-        if let Some(at) = &self.deprecate_at
-            && at.parse::<jiff::Timestamp>().is_err()
-        {
-            return Err(wrong("deprecate_at", format!("{at:?} is not a time such as \"2027-01-01T00:00:00Z\"")));
+        if let Some(at) = &self.deprecate_at {
+            parse_time("deprecate_at", at)?;
         }
         one_of("imds_support", self.imds_support.as_deref(), &["v2.0"])?;
         one_of("boot_mode", self.boot_mode.as_deref(), BootModeValues::values())?;

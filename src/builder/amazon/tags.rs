@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
 
-use crate::error::{Error, Kind, Result};
+use super::wrong;
+use crate::error::Result;
 
 /// Tags by their names.
 pub type Tags = BTreeMap<String, String>;
@@ -38,8 +39,7 @@ pub fn specifications(of: &[(ResourceType, &Tags)]) -> Option<Vec<TagSpecificati
 
 /// Checks what AWS would refuse.
 pub fn check(option: &'static str, tags: &Tags) -> Result<()> {
-    let wrong =
-        |what: String| Err(Error::new(Kind::Option, format!("option `{option}`: {what}")).field("option", option));
+    let wrong = |what: String| Err(wrong(option, what));
     if tags.len() > MOST {
         return wrong(format!("has {} tags, and AWS allows {MOST}", tags.len()));
     }

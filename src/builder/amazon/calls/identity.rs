@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::request::{Call, Request, call};
-use crate::builder::amazon::Client;
+use crate::builder::amazon::{Client, regions};
 use crate::engine::BuildCx;
 use crate::error::Result;
 
@@ -69,14 +69,7 @@ impl Request for Regions {
     }
 
     async fn ask(self, client: &Client, _: &BuildCx) -> Result<Vec<String>> {
-        let answer = match client.ec2.describe_regions().all_regions(self.all).send().await {
-            Ok(answer) => answer,
-            Err(error) => return Err(client.failed("ec2:DescribeRegions", error).await),
-        };
-        let regions = answer.regions.unwrap_or_default();
-        let mut names: Vec<String> = regions.into_iter().filter_map(|region| region.region_name).collect();
-        names.sort();
-        Ok(names)
+        regions::names(client, self.all).await
     }
 }
 

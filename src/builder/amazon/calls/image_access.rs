@@ -1,11 +1,11 @@
 //! Who may use an image, how long it is offered, and whether it can be removed.
 
-use aws_sdk_ec2::types::{LaunchPermission, LaunchPermissionModifications, PermissionGroup};
+use aws_sdk_ec2::types::{LaunchPermission, LaunchPermissionModifications};
 use serde::Deserialize;
 
 use super::convert::parse_time;
 use super::request::{Call, Request, call, required};
-use crate::builder::amazon::{Client, wrong};
+use crate::builder::amazon::{Client, permissions, wrong};
 use crate::engine::BuildCx;
 use crate::error::Result;
 
@@ -32,12 +32,7 @@ pub fn check_groups(groups: &[String]) -> Result<()> {
 
 impl ShareImage {
     fn permissions(&self) -> Vec<LaunchPermission> {
-        let new = LaunchPermission::builder;
-        let users = self.users.iter().map(|user| new().user_id(user).build());
-        let groups = self.groups.iter().map(|group| new().group(PermissionGroup::from(group.as_str())).build());
-        let organizations = self.organization_arns.iter().map(|arn| new().organization_arn(arn).build());
-        let units = self.organizational_unit_arns.iter().map(|arn| new().organizational_unit_arn(arn).build());
-        users.chain(groups).chain(organizations).chain(units).collect()
+        permissions::launch(&self.users, &self.groups, &self.organization_arns, &self.organizational_unit_arns)
     }
 }
 
@@ -208,6 +203,8 @@ pub const CALLS: &[Call] = &[
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_ec2::types::PermissionGroup;
+
     use super::*;
 
     #[test]

@@ -16,6 +16,8 @@ mod security_groups;
 mod snapshots;
 mod tagging;
 
+pub use convert::parse_time;
+pub use instances::console_output;
 pub use request::{Asking, Call, Prepared};
 
 /// Every call there is.

@@ -1,9 +1,7 @@
 //! Snapshots of volumes.
 
 use aws_sdk_ec2::types;
-use aws_sdk_ec2::types::{
-    CreateVolumePermission, CreateVolumePermissionModifications, PermissionGroup, ResourceType, SnapshotAttributeName,
-};
+use aws_sdk_ec2::types::{CreateVolumePermissionModifications, ResourceType, SnapshotAttributeName};
 use serde::{Deserialize, Serialize};
 
 use super::convert::{list, page_size, time};
@@ -12,7 +10,7 @@ use super::image_copy::check_key;
 use super::request::{Call, Request, call, required};
 use crate::builder::amazon::filters::Filters;
 use crate::builder::amazon::tags::{self, Tags};
-use crate::builder::amazon::{Client, actions, presigned, wait, wrong};
+use crate::builder::amazon::{Client, actions, permissions, presigned, wait, wrong};
 use crate::engine::{BuildCx, Seconds};
 use crate::error::Result;
 
@@ -174,10 +172,8 @@ impl Request for ShareSnapshot {
     fn pretended(&self) {}
 
     async fn ask(self, client: &Client, _: &BuildCx) -> Result<()> {
-        let new = CreateVolumePermission::builder;
-        let users = self.users.iter().map(|user| new().user_id(user).build());
-        let groups = self.groups.iter().map(|group| new().group(PermissionGroup::from(group.as_str())).build());
-        let (some, change) = (Some(users.chain(groups).collect()), CreateVolumePermissionModifications::builder());
+        let (some, change) =
+            (Some(permissions::volume(&self.users, &self.groups)), CreateVolumePermissionModifications::builder());
         let change = if self.remove { change.set_remove(some) } else { change.set_add(some) };
         let request = client.ec2.modify_snapshot_attribute().snapshot_id(self.snapshot_id);
         let request = request.attribute(SnapshotAttributeName::CreateVolumePermission);
