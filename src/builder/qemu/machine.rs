@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -73,6 +73,7 @@ impl Machine for QemuMachine {
         let mut port = self.shared.port.subscribe();
         loop {
             let now = *port.borrow_and_update();
+            let began = Instant::now();
             let connection = tokio::select! {
                 biased;
                 error = death(&mut health) => return Err(error),
@@ -81,7 +82,7 @@ impl Machine for QemuMachine {
                 connection = login.connect(now, &self.shared.mac, cx) => connection?,
             };
             self.shared.reached.store(true, Ordering::Release);
-            self.clock.set(connection.as_ref(), login, cx).await;
+            self.clock.set(connection.as_ref(), login, began.elapsed(), cx).await;
             return Ok(connection);
         }
     }

@@ -10,10 +10,13 @@ use crate::engine::{BuildCx, Command, Communicator, OutputSink, quote};
 
 /// A guest that does not answer must not hold up what is to be done on it.
 const LIMIT: Duration = Duration::from_secs(10);
-/// How long a guest takes to begin that has just gone on, about: emulated, its code is translated anew.
-const USUAL_DELAY: Duration = Duration::from_millis(400);
-/// A guest that took longer to begin than this is told the time again, when it has warmed up.
-const LATE: Duration = Duration::from_millis(1300);
+/// How long a guest takes to begin a first command, as a part of what it took to let rimg in: 0.4 on hosts of every speed.
+/// Emulated, a guest that has just gone on is slow, since its code is translated anew.
+const PART_OF_LOGIN: f64 = 0.4;
+/// What that is at most: a login may have waited for something else.
+const LONGEST_DELAY: Duration = Duration::from_secs(2);
+/// A guest that was told the time by so much too early is told it again, when it has warmed up.
+const LATE: Duration = Duration::from_secs(1);
 
 /// Sets the guest's clock once, at the first connection.
 pub struct Clock {
@@ -51,15 +54,17 @@ impl Clock {
         Clock { is_behind: Mutex::new(is_behind) }
     }
 
-    /// Sets the guest's clock, unless that was done. Where it cannot be, people are told.
-    pub async fn set(&self, communicator: &dyn Communicator, login: &Login, cx: &BuildCx) {
+    /// Sets the guest's clock, unless that was done; `login_time` is what the connection took. Where it cannot be set, people
+    /// are told.
+    pub async fn set(&self, communicator: &dyn Communicator, login: &Login, login_time: Duration, cx: &BuildCx) {
         let mut is_behind = self.is_behind.lock().await;
         if !std::mem::replace(&mut *is_behind, false) {
             return;
         }
-        let Attempt { is_set, delay, guest } = attempt(communicator, login, USUAL_DELAY).await;
-        tracing::debug!(is_set, ?delay, "the guest's clock");
-        if is_set && delay > LATE {
+        let expected = login_time.mul_f64(PART_OF_LOGIN).min(LONGEST_DELAY);
+        let Attempt { is_set, delay, guest } = attempt(communicator, login, expected).await;
+        tracing::debug!(is_set, ?expected, ?delay, "the guest's clock");
+        if is_set && delay > expected + LATE {
             attempt(communicator, login, Duration::ZERO).await;
         } else if !is_set {
             let behind =
