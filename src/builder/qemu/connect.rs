@@ -79,8 +79,8 @@ pub fn has_seed(builder: &QemuBuilder) -> bool {
     plants(builder) || builder.options.machine.has_seed()
 }
 
-/// Returns what a guest can tell of how it is logged in to: the user, whether commands have a terminal, and the key that
-/// it is given to let in, as far as that is not made anew each time.
+/// Returns what a guest can tell of how it is logged in to: the user, the password, whether commands have a terminal, and the
+/// key that it is given to let in, as far as that is not made anew each time.
 pub async fn identity(builder: &QemuBuilder, cx: &BuildCx) -> Result<serde_json::Value> {
     if !has_communicator(builder) {
         return Ok(serde_json::Value::Null);
@@ -91,6 +91,8 @@ pub async fn identity(builder: &QemuBuilder, cx: &BuildCx) -> Result<serde_json:
     let login = if passes_key { prepared(builder, cx).await? } else { None };
     Ok(serde_json::json!({
         "ssh_username": options.ssh_username,
+        // One that the guest would refuse is not to go unnoticed because nobody asks the guest.
+        "ssh_password": options.ssh_password.as_ref().map(|password| cx.keyed_digest(password.as_bytes())),
         "ssh_pty": options.ssh_pty,
         "public_key": login.and_then(|login| login.public_key()),
         "plants_key": plants(builder),
