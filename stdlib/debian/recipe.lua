@@ -141,6 +141,9 @@ rm -r "$root/boot/.image"
 
 stage "making the file system..."
 find "$root/var/lib/apt/lists" "$root/var/cache/apt" "$root/var/log" -type f -delete
+# What keeps services from starting on this host would keep those that are installed later from starting in the machine.
+rm -f "$root/usr/sbin/policy-rc.d"
+[ ! -e "$root/sbin/start-stop-daemon.REAL" ] || mv -f "$root/sbin/start-stop-daemon.REAL" "$root/sbin/start-stop-daemon"
 # /proc, /sys and /dev may be mounted in the tree: a mount namespace without them shows what is really there.
 own=
 if unshare --mount true 2>/dev/null; then own="unshare --mount"; fi
