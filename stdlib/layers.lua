@@ -77,6 +77,7 @@ end
 --- Starts a build for each layer and returns them by name.
 function M.build(given)
   local o = options.check("layers.build", given, ALL)
+  if #o.layers == 0 then rimg.fail("layers.build: option `layers`: is an empty list", { hint = 'a layer each: { "base", apply = … }' }) end
   local builder = o.builder or rimg.qemu
   local builds = {}
   for _, layer in ipairs(read(o.layers)) do

@@ -166,12 +166,19 @@ local function check_name(what, name)
   end
 end
 
+local function check_id(what, option, id)
+  if id and (id < 0 or id > 4294967294) then
+    rimg.fail(("%s: option `%s`: %d is not between 0 and 4294967294"):format(what, option, id))
+  end
+end
+
 --- A group.
 function M.group(given)
   local o = options.check("users.group", given, {
     name = { "string", required = true }, gid = { "integer" }, system = { "boolean", default = false }, state = STATE,
   })
   check_name("users.group", o.name)
+  check_id("users.group", "gid", o.gid)
   local label = "users.group " .. o.name
   return guest.provisioner(label, function(vm)
     return guest.run(vm, label, { guest.assign({ "name", "gid", "system", "state" }, o), FUNCTIONS, GROUP })
@@ -189,6 +196,7 @@ function M.user(given)
     remove_home = { "boolean", default = false },
   })
   check_name("users.user", o.name)
+  check_id("users.user", "uid", o.uid)
   local function wrong(option, message, hint)
     rimg.fail(("users.user: option `%s`: %s"):format(option, message), { hint = hint })
   end

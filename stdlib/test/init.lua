@@ -151,6 +151,9 @@ local ASK = {
   command = function(r) return ("command_ %s %d"):format(guest.quote(r.name), seconds(r.settings)) end,
   http = function(r)
     local s = r.settings
+    if not r.name:match("^https?://[^/]") then
+      rimg.fail(("test.expect: http %s: is no address such as \"http://127.0.0.1/\""):format(r.name))
+    end
     local login = s.username and ("%s:%s"):format(s.username, s.password or "") or ""
     return ("http %s %d %s %s %s %s %s"):format(guest.quote(r.name), seconds(s), s["allow-insecure"] and "yes" or "''",
       s["no-follow-redirects"] and "yes" or "''", guest.quote(s.method or ""), guest.quote(login),
