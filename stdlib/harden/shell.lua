@@ -145,17 +145,31 @@ not_installed() {
 --- Services, for each init system.
 M.services = {
   systemd = [==[
-service_there() { [ -n "$(systemctl list-unit-files --no-legend --no-pager "$1.service" "$1" 2>/dev/null)" ]; }
+# One question for all there is to know of a service: $load, $enabled, $active, $condition, and when it $was_looked_at.
+service_state() {
+  load='' enabled='' active='' condition='' was_looked_at=''
+  while IFS== read -r property answer; do
+    case $property in
+      LoadState) load=$answer;;
+      UnitFileState) enabled=$answer;;
+      ActiveState) active=$answer;;
+      ConditionResult) condition=$answer;;
+      ConditionTimestampMonotonic) was_looked_at=$answer;;
+    esac
+  done <<END
+$(systemctl show -p LoadState,UnitFileState,ActiveState,ConditionResult,ConditionTimestampMonotonic -- "$1" 2>/dev/null)
+END
+  # A script in /etc/init.d, of which systemctl itself knows more.
+  [ "$enabled" != generated ] || enabled=$(systemctl is-enabled -- "$1" 2>/dev/null)
+}
+service_there() { service_state "$1"; [ "${load:-not-found}" != not-found ]; }
 service_on() {
   service_there "$1" || { differs "there is no service $1" && fail "there is no service $1 on the machine" || return 0; }
-  enabled=$(systemctl is-enabled -- "$1" 2>/dev/null) active=$(systemctl is-active -- "$1" 2>/dev/null)
   case $enabled:$active in enabled:active|static:active|alias:active|indirect:active) holds "$1 runs and is enabled"; return 0;; esac
   # A time service in a container, for one: its unit says itself that it does not run there.
-  if [ "$enabled:$active" = enabled:inactive ]; then
-    case "$(systemctl show -p ConditionResult -p ConditionTimestampMonotonic -- "$1" | tr '\n' ' ')" in
-      *Monotonic=0\ *|*Result=yes*) ;;
-      *Result=no*) skip "$1 does not run on such a machine, by its unit's own condition"; return 0;;
-    esac
+  if [ "$enabled:$active:$condition" = enabled:inactive:no ] && [ "$was_looked_at" != 0 ]; then
+    skip "$1 does not run on such a machine, by its unit's own condition"
+    return 0
   fi
   differs "$1 is ${enabled:-unknown} and ${active:-unknown}" || return 0
   [ "$enabled" != masked ] || systemctl --quiet unmask -- "$1"
@@ -164,9 +178,7 @@ service_on() {
 }
 service_off() {
   service_there "$1" || { holds "there is no $1"; return 0; }
-  case "$(systemctl is-enabled -- "$1" 2>/dev/null):$(systemctl is-active -- "$1" 2>/dev/null)" in
-    masked:inactive|masked:failed|masked:unknown) holds "$1 is masked"; return 0;;
-  esac
+  case $enabled:$active in masked:inactive|masked:failed) holds "$1 is masked"; return 0;; esac
   differs "$1 is not masked" || return 0
   systemctl --quiet --now mask -- "$1" || fail "the service $1 cannot be masked"
   done_ "masked $1"

@@ -163,7 +163,7 @@ WantedBy=timers.target"
   [ -z "$wrote$fresh" ] || systemctl daemon-reload
   service_on hardening-aide.timer
   # The package's own daily check would be a second one.
-  [ -z "$disable" ] || [ -z "$(systemctl list-unit-files --no-legend "$disable" 2>/dev/null)" ] || service_off "$disable"
+  [ -z "$disable" ] || service_off "$disable"
 elif [ -d /etc/periodic/daily ]; then content /etc/periodic/daily/hardening-aide 755 "#!/bin/sh
 exec /usr/local/sbin/hardening-aide"
 fi]==]
