@@ -148,3 +148,25 @@ fn every_kind_of_error_is_annotated() {
     let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
     assert_eq!(annotated, kinds, "rimg.ErrorKind in lua/types/rimg.lua");
 }
+
+/// The script of the tutorial as a reader has it in the end: each block where the text says that it goes.
+#[test]
+fn the_tutorials_script_passes_rimg_check_at_its_end() {
+    let text = std::fs::read_to_string(root().join("docs/tutorial.md")).unwrap();
+    let blocks: Vec<&str> = text.split("```lua\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
+    let [script, pages, tested, greeting] = blocks[..] else { panic!("{} blocks", blocks.len()) };
+    let replaced = |script: &str, from: &str, to: &str| {
+        assert_eq!(script.matches(from).count(), 1, "{from} in {script}");
+        script.replace(from, to)
+    };
+    let active = "  vm:run \"systemctl is-active nginx\"\n";
+    let script = replaced(script, active, &format!("{active}{}", replaced(pages, "eo.html", "de.html")));
+    let script = replaced(&script, "  vm:finish { output_directory = \"out/web\" }\n", tested);
+    let script = replaced(&script, "\"Built by rimg\"", "greeting");
+    let script = replaced(&script, "\nrimg.build(", &format!("\n{greeting}\nrimg.build("));
+    let sandbox = Sandbox::new();
+    sandbox.write("build.lua", &script);
+    sandbox.rimg(["check", "build.lua"]).expect_code(0);
+    let inspected = sandbox.rimg(["inspect", "build.lua"]).expect_code(0);
+    assert!(inspected.stdout.contains("greeting") && inspected.stdout.contains("web"), "{}", inspected.stdout);
+}

@@ -138,6 +138,11 @@ fn package_managers_of_other_distributions() {
 }
 
 #[test]
+fn machines_and_options_that_are_refused() {
+    run(&Sandbox::new(), "refusals.lua");
+}
+
+#[test]
 fn every_module_twice_in_one_guest() {
     let Some(image) = guest() else { return };
     let sandbox = Sandbox::new();
