@@ -57,7 +57,7 @@ impl Wanted<'_> {
         };
         let id = id.ok_or_else(|| Error::new(Kind::Cloud, "AWS copies an image, and did not say to which"))?;
         made.is(&id);
-        let image = wait::image_available(&client, &id, client.patience(None, wait::IMAGE), cx).await?;
+        let image = wait::image_copied(&client, &id, client.patience(None, wait::IMAGE), cx).await?;
         let copied = Captured { snapshots: snapshots_of(&image), client, id, made };
         image_access::apply(&copied, options).await?;
         Ok(copied)

@@ -61,14 +61,28 @@ fn pauses(usual: Duration) -> impl Iterator<Item = Duration> {
 
 /// Looks until it is done, and shows how far it is; `what` is waited for: `image ami-1 in eu-west-1`. A look is told how
 /// long has been waited.
-pub async fn until<T, F>(patience: Patience, what: &str, cx: &BuildCx, mut look: impl FnMut(Duration) -> F) -> Result<T>
+pub async fn until<T, F>(patience: Patience, what: &str, cx: &BuildCx, look: impl FnMut(Duration) -> F) -> Result<T>
+where
+    F: Future<Output = Result<Step<T>>>,
+{
+    until_showing(patience, what, (&format!("Waiting for {what}"), false), cx, look).await
+}
+
+/// The same with another text to be shown, and whether it is counted from the beginning.
+async fn until_showing<T, F>(
+    patience: Patience,
+    what: &str,
+    (text, counts): (&str, bool),
+    cx: &BuildCx,
+    mut look: impl FnMut(Duration) -> F,
+) -> Result<T>
 where
     F: Future<Output = Result<Step<T>>>,
 {
     let started = Instant::now();
     let mut pauses = pauses(patience.delay);
-    let mut shown = None;
-    let mut counted = false;
+    let mut counted = counts;
+    let mut shown = counts.then(|| cx.ui.progress(text, Some(100), Unit::Percent));
     loop {
         let (state, percent) = match look(started.elapsed()).await? {
             Step::Done(done) => return Ok(done),
@@ -81,14 +95,13 @@ where
         if left.is_zero() {
             return Err(too_long(patience.limit, what, &state, percent));
         }
-        let text = || format!("Waiting for {what}");
         let progress = match percent {
             // Only now there is something to count.
             Some(_) if !counted => {
                 counted = true;
-                shown.insert(cx.ui.progress(text(), Some(100), Unit::Percent))
+                shown.insert(cx.ui.progress(text, Some(100), Unit::Percent))
             }
-            _ => shown.get_or_insert_with(|| cx.ui.progress(text(), None, Unit::Spinner)),
+            _ => shown.get_or_insert_with(|| cx.ui.progress(text, None, Unit::Spinner)),
         };
         if let Some(percent) = percent {
             progress.set(percent.min(100));
@@ -132,7 +145,23 @@ fn image_step(image: Image, percent: Option<u64>) -> Step<Image> {
 /// Waits until an image can be launched.
 pub async fn image_available(client: &Client, id: &str, patience: Patience, cx: &BuildCx) -> Result<Image> {
     let what = format!("image {id} in {}", client.region);
-    until(patience, &what, cx, async |waited| {
+    image(client, id, patience, (&what, &format!("Waiting for {what}"), false), cx).await
+}
+
+/// The same of a copy: among many, its region is what tells one from another.
+pub async fn image_copied(client: &Client, id: &str, patience: Patience, cx: &BuildCx) -> Result<Image> {
+    let what = format!("image {id} in {}", client.region);
+    image(client, id, patience, (&what, &format!("copying to {}", client.region), true), cx).await
+}
+
+async fn image(
+    client: &Client,
+    id: &str,
+    patience: Patience,
+    (what, text, counts): (&str, &str, bool),
+    cx: &BuildCx,
+) -> Result<Image> {
+    until_showing(patience, what, (text, counts), cx, async |waited| {
         let answer = match client.ec2.describe_images().image_ids(id).send().await {
             Ok(answer) => answer,
             Err(error) if is_not_found(&error) && waited < UNKNOWN => return Ok(not_yet_known()),

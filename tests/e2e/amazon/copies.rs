@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{World, param, tags};
+use crate::support::rimg::Run;
 
 /// Returns what stands in the list of calls of an action for a region.
 fn call<'c>(calls: &'c [Value], region: &str) -> &'c Value {
@@ -51,6 +52,29 @@ fn copies_are_made_side_by_side_and_tagged_at_once() {
         for region in ["eu-central-1", "eu-west-1", "us-east-1"] {
             call(&calls, region);
         }
+    }
+}
+
+#[test]
+fn lines_and_events_of_progress_name_the_region() {
+    let Some(world) = World::start() else { return };
+    world.aws.slow(json!({ "images": 20, "snapshots": 15 }));
+    let options = r#"ami_regions = { "eu-west-1", "eu-central-1" }"#;
+    let run = world.build(options, "vm:finish()").expect_code(0);
+    for region in ["eu-west-1", "eu-central-1"] {
+        assert!(run.stdout.contains(&format!("web | copying to {region} …")), "{}", run.stdout);
+        assert!(run.stdout.contains(&format!("web | copying to {region}: ")), "{}", run.stdout);
+    }
+    let script = world.script(&format!(r#"{options}, ami_name = "web-2""#), "vm:finish()");
+    world.sandbox.write("build.lua", script);
+    let run = Run::of(&mut world.command(&["run", "--json", "build.lua"])).expect_code(0);
+    let events: Vec<Value> = run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for region in ["eu-west-1", "eu-central-1"] {
+        let begun = events.iter().find(|event| event["what"] == format!("copying to {region}"));
+        let begun = begun.unwrap_or_else(|| panic!("{region}: {}", run.stdout));
+        assert_eq!((&begun["unit"], &begun["total"]), (&json!("percent"), &json!(100)));
+        let told = events.iter().filter(|event| event["event"] == "progress_advanced" && event["id"] == begun["id"]);
+        assert!(told.clone().all(|event| event["done"].as_u64() <= Some(100)) && told.count() > 0, "{}", run.stdout);
     }
 }
 
