@@ -22,6 +22,7 @@ use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use super::access::{AccessOptions, Polling};
 use super::error;
 use super::http::Http;
+use super::profiles;
 use super::remembered::Remembered;
 use super::retry::NoRoom;
 use super::role::Role;
@@ -46,13 +47,17 @@ impl Client {
     /// Finds out who rimg is and where. The first that has credentials counts: the options; the environment; the profile, with
     /// SSO, roles and processes; a web identity; the container; the instance.
     pub async fn connect(access: &AccessOptions) -> Result<Client> {
+        if let Some(profile) = &access.profile {
+            profiles::require(profile, "option `profile`", access, &files(access)).await?;
+        }
         let http = Http::new(access.insecure_skip_tls_verify)?;
         let region = region(access, &http).await?;
         let attempts = access.max_retries.map_or(ATTEMPTS, |retries| retries.saturating_add(1));
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .http_client(http.clone())
             .region(region.clone())
-            .retry_config(RetryConfig::adaptive().with_max_attempts(attempts).with_max_backoff(LONGEST_PAUSE))
+            // The adaptive mode would slow all that follows one throttled request down to less than one a second.
+            .retry_config(RetryConfig::standard().with_max_attempts(attempts).with_max_backoff(LONGEST_PAUSE))
             // Answers are read whole, under a limit of their own.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .profile_files(files(access));
@@ -69,7 +74,7 @@ impl Client {
         };
         let config = remembering(config);
         if !access.skip_credential_validation {
-            present(&config).await?;
+            present(&config, access).await?;
         }
         Ok(Client::of(config, Arc::new(access.clone()), &region))
     }
@@ -112,7 +117,12 @@ impl Client {
 
     /// Returns what requests are signed with now.
     pub async fn credentials(&self) -> Result<Credentials> {
-        present(&self.config).await
+        present(&self.config, &self.access).await
+    }
+
+    /// Returns the address of all services, where it is not AWS's own.
+    pub fn endpoint(&self) -> Option<&str> {
+        self.config.endpoint_url()
     }
 
     /// Returns the options it was made with.
@@ -206,8 +216,18 @@ fn remembering(config: SdkConfig) -> SdkConfig {
 }
 
 /// Finds credentials now: without any, the first request would only say so much later.
-async fn present(config: &SdkConfig) -> Result<Credentials> {
+async fn present(config: &SdkConfig, access: &AccessOptions) -> Result<Credentials> {
     let missing = || Error::new(Kind::Auth, "no credentials for AWS").hint(error::NO_CREDENTIALS);
     let provider = config.credentials_provider().ok_or_else(missing)?;
-    provider.provide_credentials().await.map_err(error::of_credentials)
+    let failure = match provider.provide_credentials().await {
+        Ok(found) => return Ok(found),
+        Err(failure) => failure,
+    };
+    // The SDK goes on to look elsewhere where there is no such profile.
+    if let Some(profile) = std::env::var("AWS_PROFILE").ok().filter(|name| !name.is_empty())
+        && access.profile.is_none()
+    {
+        profiles::require(&profile, "AWS_PROFILE", access, &files(access)).await?;
+    }
+    Err(error::of_credentials(failure))
 }

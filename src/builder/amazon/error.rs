@@ -18,6 +18,10 @@ impl<E: ProvideErrorMetadata + StdError + Send + Sync + 'static> Failure for E {
 pub const NO_CREDENTIALS: &str = "give access_key and secret_key, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a \
                                   profile (`aws configure`, `aws sso login`), or run on an instance that has a role";
 
+/// How it begins that credentials were found, and are not taken for others.
+pub const NO_ROLE: &str = "cannot take the role ";
+pub const NO_SESSION: &str = "cannot begin a session with mfa_code: ";
+
 /// The beginning of what AWS has to say only to those who may decode it.
 const ENCODED: &str = "Encoded authorization failure message: ";
 
@@ -28,15 +32,18 @@ pub fn code<E: Failure>(failure: &SdkError<E>) -> Option<&str> {
 
 /// Tells whether what was to be made is there: a request whose answer was lost is sent again.
 pub fn is_duplicate<E: Failure>(failure: &SdkError<E>) -> bool {
-    code(failure).is_some_and(|code| code.ends_with(".Duplicate") || code == "EntityAlreadyExists")
+    code(failure).is_some_and(|code| {
+        code.ends_with(".Duplicate") || code.ends_with(".AlreadyExistsException") || code == "EntityAlreadyExists"
+    })
 }
 
 /// Tells whether what was asked for is not there.
 pub fn is_not_found<E: Failure>(failure: &SdkError<E>) -> bool {
     code(failure).is_some_and(|code| {
         code.ends_with(".NotFound")
+            || code.ends_with(".NotFoundException")
             || code.ends_with(".Unavailable")
-            || matches!(code, "NoSuchEntity" | "ParameterNotFound")
+            || matches!(code, "NoSuchEntity" | "ParameterNotFound" | "DoesNotExistException")
     })
 }
 
@@ -64,6 +71,15 @@ pub fn means_no_capacity(code: &str) -> bool {
 pub fn encoded<E: Failure>(failure: &SdkError<E>) -> Option<String> {
     let message = failure.as_service_error()?.message()?;
     message.split_once(ENCODED).map(|(_, encoded)| encoded.trim().to_owned())
+}
+
+/// Says a failure in AWS's own words, where it has any.
+pub fn words<E: Failure>(failure: &SdkError<E>) -> String {
+    let service = failure.as_service_error();
+    match service.and_then(|service| Some((service.message()?, service.code()?))) {
+        Some((message, code)) => format!("{} ({code})", message.trim_end_matches([' ', '.'])),
+        None => chain(failure),
+    }
 }
 
 /// Makes an error of a failed request; `action` is what a policy calls it.
@@ -96,6 +112,12 @@ fn without(error: &CredentialsError) -> Error {
         CredentialsError::CredentialsNotLoaded(_) => {
             Error::new(Kind::Auth, "no credentials for AWS").hint(NO_CREDENTIALS)
         }
+        _ if why.starts_with(NO_ROLE) => Error::new(Kind::Auth, why)
+            .hint("its trust policy says who may take it, and `aws sts get-caller-identity` who you are")
+            .hint("it may want an external id (assume_role.external_id) or a device's code (mfa_code), which is good for once"),
+        _ if why.starts_with(NO_SESSION) => {
+            Error::new(Kind::Auth, why).hint("a code is good for once: wait for the next one that the device shows")
+        }
         // The last of the chain is the metadata service, which most hosts have not.
         _ if why.contains("IMDS") => Error::new(Kind::Auth, "no credentials for AWS").hint(NO_CREDENTIALS),
         CredentialsError::ProviderTimedOut(_) => Error::new(Kind::Timeout, format!("no credentials for AWS: {why}"))
@@ -112,7 +134,7 @@ fn without(error: &CredentialsError) -> Error {
 }
 
 /// Says what AWS refused, why, and what to do.
-fn refused(action: &'static str, region: &str, code: &str, message: &str) -> Error {
+pub fn refused(action: &'static str, region: &str, code: &str, message: &str) -> Error {
     let text = message.split_once(ENCODED).map_or(message, |(before, _)| before).trim_end_matches([' ', '.']);
     let said = if text.is_empty() { code.to_owned() } else { format!("{text} ({code})") };
     let (kind, hint) = advice(code);

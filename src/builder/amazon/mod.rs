@@ -26,6 +26,7 @@ mod presigned;
 mod profile;
 mod regions;
 mod register;
+mod profiles;
 mod remembered;
 mod retry;
 mod role;

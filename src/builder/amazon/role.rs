@@ -6,11 +6,10 @@ use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
-use aws_sdk_sts::error::DisplayErrorContext;
 use aws_sdk_sts::types::{Credentials as Given, PolicyDescriptorType, Tag};
 
 use super::access::{AccessOptions, AssumeRole};
-use super::error;
+use super::error::{self, NO_ROLE, NO_SESSION};
 use crate::error::Result;
 
 /// Credentials that STS gives for others, again when they run out. The code of a device is good for once: a session that was
@@ -82,10 +81,7 @@ impl Role {
             .set_transitive_tag_keys((!role.transitive_tag_keys.is_empty()).then(|| role.transitive_tag_keys.clone()))
             .set_serial_number(self.mfa.as_ref().map(|mfa| mfa.serial.clone()))
             .set_token_code(self.mfa.as_ref().map(|mfa| mfa.code.clone()));
-        let refused = |e| {
-            let why = DisplayErrorContext(&e).to_string();
-            CredentialsError::provider_error(format!("cannot take the role {}: {why}", role.role_arn))
-        };
+        let refused = |e| CredentialsError::provider_error(format!("{NO_ROLE}{}: {}", role.role_arn, error::words(&e)));
         request.send().await.map(|answer| answer.credentials).map_err(refused)
     }
 
@@ -95,10 +91,7 @@ impl Role {
             .get_session_token()
             .set_serial_number(self.mfa.as_ref().map(|mfa| mfa.serial.clone()))
             .set_token_code(self.mfa.as_ref().map(|mfa| mfa.code.clone()));
-        let refused = |e| {
-            let why = DisplayErrorContext(&e).to_string();
-            CredentialsError::provider_error(format!("cannot begin a session with mfa_code: {why}"))
-        };
+        let refused = |e| CredentialsError::provider_error(format!("{NO_SESSION}{}", error::words(&e)));
         request.send().await.map(|answer| answer.credentials).map_err(refused)
     }
 }

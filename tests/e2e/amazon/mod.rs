@@ -11,6 +11,7 @@ use crate::support::rimg::{Live, Run, Sandbox};
 mod build;
 mod client;
 mod copies;
+mod credentials;
 mod errors;
 mod faults;
 mod killed;
