@@ -406,6 +406,26 @@ function Aws:terminate_instances(instance_ids, options) end
 ---@return string
 function Aws:console_output(instance_id) end
 
+---@class rimg.AmazonWindowsPasswordOptions
+---@field instance_id string? The instance. Default: the first argument.
+---@field private_key_file string The private half of the key pair it was launched with, which has to be one of RSA: OpenSSH, PEM or PuTTY, `~/` understood. Required.
+---@field private_key_passphrase string? What unlocks the private key; masked in every output.
+---@field timeout rimg.Duration? How long Windows may take to make its password. Default: `"20m"`.
+
+--- Waits for the password that Windows has made for its Administrator at the first start, and decrypts it; it is masked in
+--- every output.
+---
+--- ```lua
+--- local aws = rimg.amazon.client { region = "eu-central-1" }
+--- local password = aws:windows_password("i-0123456789abcdef0", { private_key_file = "~/.ssh/windows" })
+--- ```
+---@async
+---@param instance_id string
+---@param options rimg.AmazonWindowsPasswordOptions
+---@return string
+---@overload fun(self: rimg.AmazonClient, options: rimg.AmazonWindowsPasswordOptions): string
+function Aws:windows_password(instance_id, options) end
+
 -- Key pairs and security groups -----------------------------------------------
 
 --- A key pair, of which Amazon has the public half.
@@ -576,6 +596,7 @@ function Aws:secret(secret_id, options) end
 ---@field user_data string? User data, for cloud-init and its like, 16 KiB at most. Default: none.
 ---@field user_data_file string? The file with the user data.
 ---@field launch_block_device_mappings rimg.AmazonBlockDevice[]? Volumes of the instance: further ones, or the root volume by its device name, made larger. They are in the image, too.
+---@field no_ephemeral boolean? Whether the host's own disks, which images of Windows name `xvdca` to `xvdcz`, are left out. Default `false`.
 ---@field ebs_optimized boolean? Whether the type's optimization for EBS is turned on. Default `false`; current types have it anyway.
 ---@field enable_nitro_enclave boolean? Whether the instance may have Nitro enclaves. Default `false`.
 ---@field enable_unlimited_credits boolean? Whether a burstable type (T2, T3, T4g) may use more processor than it has earned, at a price. Default `false`.
@@ -588,7 +609,7 @@ function Aws:secret(secret_id, options) end
 ---@field capacity_reservation_id string? The reservation to use.
 ---@field capacity_reservation_group_arn string? The group of reservations to use.
 ---@field license_specifications rimg.AmazonLicense[]? Licence configurations of License Manager.
----@field run_tags table<string, string>? Tags of all that is made for the build and removed after it: instance, volumes, interfaces, key pair, security group, role, spot request.
+---@field run_tags table<string, string>? Tags of all that is made for the build and removed after it: instance, volumes, interfaces, key pair, security group, role, spot request, launch template.
 ---@field run_volume_tags table<string, string>? Tags of the instance's volumes, over `run_tags`.
 
 --- Where an instance stands in the network, and who reaches it.
@@ -610,16 +631,22 @@ function Aws:secret(secret_id, options) end
 ---@field most_free boolean? Whether the one with the most free addresses is taken. Default `false`.
 ---@field random boolean? Whether any one is taken. Default `false`.
 
---- An instance at the spot price, which Amazon may take back: the build then fails at once, with that reason.
+--- An instance at the spot price, which Amazon may take back: the build then fails at once, with that reason. Amazon stops no
+--- such instance: making the image shuts its system down for a moment.
 ---@class rimg.AmazonSpotOptions
 ---@field spot_price (string|number)? The most to pay, in dollars an hour, or `"auto"`: at most the price on demand. Default: an instance on demand.
 ---@field spot_instance_types string[]? Several types in the place of `instance_type`, the most wanted first: where there is no capacity for one, the next is tried. Wants `spot_price`.
 ---@field spot_tags table<string, string>? Tags of the spot request, over `run_tags`.
+---@field spot_allocation_strategy ("price-capacity-optimized"|"capacity-optimized"|"capacity-optimized-prioritized"|"diversified"|"lowest-price")? How Amazon itself chooses among the types and zones, in one request: a fleet of one instance, with a launch template that is there only as long as the request. Wants `spot_price`. Default: types and zones are tried in their order.
+---@field fleet_tags table<string, string>? Tags of the fleet, over `run_tags`. Wants `spot_allocation_strategy`.
 
 --- How an instance is reached.
 ---@class rimg.AmazonConnectOptions
 ---@field ssh_interface ("public_ip"|"private_ip"|"public_dns"|"private_dns"|"ipv6"|"session_manager")? By which of its addresses. Default: the public address, else the private one.
 ---@field ssh_keypair_name string? A key pair of the account, whose private half is `ssh_private_key_file` or in the agent. Default: a temporary key pair.
+---@field temporary_key_pair_name string? What the temporary key pair is called in the account. Default: a name of its own, `rimg-…`.
+---@field windows_password boolean? Whether the password that Windows makes for `Administrator` at its first start is waited for, decrypted, and used to log in over SSH. It is masked. The temporary key pair is one of RSA then; a key pair of the account has to be, with its private half in `ssh_private_key_file`. Default `false`.
+---@field windows_password_timeout rimg.Duration? How long Windows may take to that. Default: `"20m"`.
 ---@field session_manager_port integer? The local port of the Session Manager tunnel. Default: any free one.
 ---@field pause_before_ssm rimg.Duration? How long to wait before the tunnel is opened. Default: not at all; it is tried for five minutes, until the instance has reported.
 
@@ -707,6 +734,18 @@ function Aws:secret(secret_id, options) end
 ---@field enable_fast_launch boolean? Whether it is so. Default `false`.
 ---@field max_parallel_launches integer? How many instances prepare at once, 6 at least. Default: 6.
 ---@field target_resource_count integer? How many snapshots are kept ready. Default: 5.
+---@field template_id string? The launch template that they are prepared with, for an image of one region. Default: Amazon's own.
+---@field template_name string? The same by its name.
+---@field template_version integer? Which version of it. Default: the latest.
+---@field region_launch_templates rimg.AmazonRegionTemplate[]? The launch templates by region, for an image that is copied. Default: Amazon's own.
+
+--- The launch template of one region.
+---@class rimg.AmazonRegionTemplate
+---@field region string The region. Required.
+---@field enable_fast_launch boolean? `false` leaves this region out. Default: as for all.
+---@field template_id string? The launch template's id. Default: Amazon's own template.
+---@field template_name string? Or its name.
+---@field template_version integer? Which version of it. Default: the latest.
 
 --- Launches an instance and returns it when it takes commands; `vm:finish` stops it and makes the image, in all regions. The
 --- artifact has no files: its `id` is `eu-central-1:ami-…,us-east-1:ami-…`, `metadata.images` the ids by region, and

@@ -32,6 +32,9 @@ const KEY_PAIR: [&str; 3] = ["ec2:DeleteKeyPair", "ec2:DescribeKeyPairs", "ec2:I
 
 const SECURITY_GROUP: [&str; 3] = ["ec2:CreateSecurityGroup", "ec2:DeleteSecurityGroup", "ec2:DescribeSecurityGroups"];
 
+const FLEET: [&str; 4] =
+    ["ec2:CreateFleet", "ec2:CreateLaunchTemplate", "ec2:DeleteLaunchTemplate", "ec2:DescribeLaunchTemplates"];
+
 const PROFILE: [&str; 9] = [
     "iam:AddRoleToInstanceProfile",
     "iam:CreateInstanceProfile",
@@ -64,8 +67,10 @@ pub fn ebs(run: &RunOptions, image: &ImageOptions, makes_key: bool) -> Vec<&'sta
     add(run.subnet_filter.is_some() || (own_group && run.subnet_id.is_some()), &["ec2:DescribeSubnets"]);
     add(own_profile, &PROFILE);
     add(own_profile || run.iam_instance_profile.is_some(), &["iam:PassRole"]);
-    add(through_session, &["ssm:StartSession", "ssm:TerminateSession"]);
-    add(!run.disable_stop_instance, &["ec2:StopInstances"]);
+    add(through_session, &["ssm:DescribeSessions", "ssm:StartSession", "ssm:TerminateSession"]);
+    add(run.windows_password, &["ec2:GetPasswordData"]);
+    add(run.spot_allocation_strategy.is_some(), &FLEET);
+    add(!run.disable_stop_instance && !run.is_spot(), &["ec2:StopInstances"]);
     let devices = run.launch_block_device_mappings.iter().chain(&image.ami_block_device_mappings);
     let mut keys = devices.filter_map(|device| device.kms_key_id.as_ref());
     add(keys.next().is_some() || image.kms_key_id.is_some() || !image.region_kms_key_ids.is_empty(), &KEY);
@@ -106,7 +111,9 @@ fn of_image(image: &ImageOptions) -> Vec<&'static str> {
     add(!image.snapshot_users.is_empty() || !image.snapshot_groups.is_empty(), &["ec2:ModifySnapshotAttribute"]);
     add(image.deprecate_at.is_some(), &["ec2:EnableImageDeprecation"]);
     add(image.deregistration_protection.enabled, &["ec2:EnableImageDeregistrationProtection"]);
-    add(image.fast_launch.enable_fast_launch, &["ec2:EnableFastLaunch"]);
+    let fast = &image.fast_launch;
+    let prepared = fast.region_launch_templates.iter().any(|template| template.enable_fast_launch == Some(true));
+    add(fast.enable_fast_launch || prepared, &["ec2:EnableFastLaunch"]);
     add(image.skip_ami_run_tags, &["ec2:DeleteTags"]);
     needed
 }

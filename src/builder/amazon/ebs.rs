@@ -15,7 +15,8 @@ use super::network::Network;
 use super::run_options::RunOptions;
 use super::surrogate::SurrogateOptions;
 use super::watch::Watch;
-use super::{AccessOptions, Client, actions, existing, key_pair, profile, source, tags, wait, wrong};
+use super::windows_password::{self, Decrypter};
+use super::{AccessOptions, Client, actions, existing, key_pair, profile, session_manager, source, tags, wait, wrong};
 use crate::builder::Entry;
 use crate::communicator::ssh::SshOptions;
 use crate::communicator::ssh::keys::TemporaryKeyOptions;
@@ -71,14 +72,18 @@ fn decode(
     surrogate: impl FnOnce(&mut OptionTable<'_>) -> Result<Option<SurrogateOptions>>,
 ) -> Result<Arc<dyn Builder>> {
     let mut table = OptionTable::new(of, value)?;
-    Ok(Arc::new(EbsBuilder {
+    let mut builder = EbsBuilder {
         surrogate: surrogate(&mut table)?,
         access: table.take()?,
         image: table.take()?,
         ssh: SshOptions::take(&mut table)?,
         temporary_key: table.take()?,
         run: table.rest()?,
-    }))
+    };
+    if builder.run.windows_password {
+        builder.temporary_key.temporary_key_pair_type.get_or_insert_with(|| "rsa".to_owned());
+    }
+    Ok(Arc::new(builder))
 }
 
 /// Says that a build need not be done, and what there is in the place of what it would make.
@@ -146,6 +151,15 @@ impl EbsBuilder {
         self.ssh.ssh_private_key_file.is_some() || self.ssh.ssh_password.is_some() || self.ssh.ssh_agent_auth
     }
 
+    /// Reads the script's own key, where the password of Windows is encrypted for that.
+    async fn own_decrypter(&self, cx: &BuildCx) -> Result<Option<Decrypter>> {
+        let Some(file) = self.ssh.ssh_private_key_file.as_ref().filter(|_| self.run.windows_password) else {
+            return Ok(None);
+        };
+        let names = ("ssh_private_key_file", "ssh_private_key_passphrase");
+        Decrypter::read(file, self.ssh.ssh_private_key_passphrase.as_deref(), names, cx).await.map(Some)
+    }
+
     /// Finds out now what would refuse the image in the end.
     async fn check_target(&self, client: &Client, cx: &BuildCx) -> Result<()> {
         let Some(name) = self.image.ami_name.as_deref().filter(|_| !self.image.skip_create_ami) else { return Ok(()) };
@@ -198,6 +212,7 @@ impl Builder for EbsBuilder {
         tags::check("run_tags", &self.run.run_tags)?;
         tags::check("run_volume_tags", &self.run.run_volume_tags)?;
         tags::check("spot_tags", &self.run.spot_tags)?;
+        tags::check("fleet_tags", &self.run.fleet_tags)?;
         tags::check("tags", &self.image.tags)?;
         tags::check("snapshot_tags", &self.image.snapshot_tags)?;
         if self.ssh.ssh_username.is_none() {
@@ -209,6 +224,7 @@ impl Builder for EbsBuilder {
                 "needs `ssh_private_key_file` or an agent: AWS has the public half only",
             ));
         }
+        windows_password::validate(&self.run, &self.ssh, &self.temporary_key)?;
         self.ssh.validate(cx)?;
         let actions = if self.surrogate.is_some() { actions::surrogate } else { actions::ebs };
         cx.settings.needs.note(actions(&self.run, &self.image, !self.has_credentials()));
@@ -244,6 +260,10 @@ impl Builder for EbsBuilder {
     }
 
     async fn launch(&self, cx: &BuildCx, _from: Option<&Checkpoint>) -> Result<Arc<dyn Machine>> {
+        if self.run.ssh_interface.as_deref() == Some("session_manager") && self.ssh.ssh_host.is_none() {
+            session_manager::plugin()?;
+        }
+        let mut decrypter = self.own_decrypter(cx).await?;
         let client = Client::connect(&self.access).await?;
         self.check_target(&client, cx).await?;
         let source = source::find(&client, &self.run).await?;
@@ -264,6 +284,9 @@ impl Builder for EbsBuilder {
             true => (None, self.run.ssh_keypair_name.clone()),
             false => {
                 let (key, name) = key_pair::make(&client, &self.run, &self.temporary_key, cx).await?;
+                if self.run.windows_password {
+                    decrypter = Some(Decrypter::of(&key.private, "the temporary key")?);
+                }
                 (Some(key), Some(name))
             }
         };
@@ -288,6 +311,8 @@ impl Builder for EbsBuilder {
             image: self.image.clone(),
             ssh: self.ssh.clone(),
             key,
+            decrypter,
+            password: Default::default(),
             watch,
             resource: started.made.resource,
             belongings,

@@ -1,7 +1,8 @@
 //! Who may use a finished image, how long, and how it may be removed.
 
 use aws_sdk_ec2::types::{
-    CreateVolumePermissionModifications, FastLaunchSnapshotConfigurationRequest, LaunchPermissionModifications,
+    CreateVolumePermissionModifications, FastLaunchLaunchTemplateSpecificationRequest,
+    FastLaunchSnapshotConfigurationRequest, LaunchPermissionModifications,
 };
 
 use super::calls::parse_time;
@@ -81,14 +82,19 @@ pub async fn protect(image: &Captured, options: &ImageOptions) -> Result<()> {
 
 async fn fast_launch(image: &Captured, options: &ImageOptions) -> Result<()> {
     let wanted = &options.fast_launch;
-    if !wanted.enable_fast_launch {
-        return Ok(());
-    }
+    let Some(template) = wanted.in_region(&image.client.region) else { return Ok(()) };
+    let named = template.template_id.is_some() || template.template_name.is_some();
+    let template = FastLaunchLaunchTemplateSpecificationRequest::builder()
+        .set_launch_template_id(template.template_id)
+        .set_launch_template_name(template.template_name)
+        .version(template.template_version.map_or_else(|| "$Latest".to_owned(), |version| version.to_string()))
+        .build();
     let snapshots = wanted
         .target_resource_count
         .map(|count| FastLaunchSnapshotConfigurationRequest::builder().target_resource_count(count).build());
     let request = image.client.ec2.enable_fast_launch().image_id(&image.id).resource_type("snapshot");
     let request = request.set_snapshot_configuration(snapshots).set_max_parallel_launches(wanted.max_parallel_launches);
+    let request = request.set_launch_template(named.then_some(template));
     match request.send().await {
         Ok(_) => Ok(()),
         Err(e) => Err(image.client.failed("ec2:EnableFastLaunch", e).await),

@@ -84,6 +84,67 @@ pub struct FastLaunch {
     pub enable_fast_launch: bool,
     pub max_parallel_launches: Option<i32>,
     pub target_resource_count: Option<i32>,
+    /// The launch template that they are prepared with; default: AWS's own.
+    pub template_id: Option<String>,
+    pub template_name: Option<String>,
+    /// Default: the latest.
+    pub template_version: Option<u32>,
+    /// Those of the regions that the image is copied to.
+    pub region_launch_templates: Vec<RegionTemplate>,
+}
+
+/// The launch template of one region.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RegionTemplate {
+    pub region: String,
+    /// False where instances are not prepared in this region.
+    pub enable_fast_launch: Option<bool>,
+    pub template_id: Option<String>,
+    pub template_name: Option<String>,
+    pub template_version: Option<u32>,
+}
+
+impl FastLaunch {
+    /// Returns what is said of a region; none where instances are not prepared there.
+    pub fn in_region(&self, region: &str) -> Option<RegionTemplate> {
+        let of_all = || RegionTemplate {
+            region: region.to_owned(),
+            enable_fast_launch: None,
+            template_id: self.template_id.clone(),
+            template_name: self.template_name.clone(),
+            template_version: self.template_version,
+        };
+        let of_region = self.region_launch_templates.iter().find(|template| template.region == region);
+        let wanted = of_region.cloned().unwrap_or_else(of_all);
+        Some(wanted).filter(|wanted| wanted.enable_fast_launch.unwrap_or(self.enable_fast_launch))
+    }
+
+    fn validate(&self, copied: bool) -> Result<()> {
+        const TEMPLATE: &str = "fast_launch.template_id";
+        if copied && (self.template_id.is_some() || self.template_name.is_some()) {
+            let what = "is of one region, and the image is copied to others";
+            return Err(wrong(TEMPLATE, what).hint("region_launch_templates = { { region = …, template_name = … } }"));
+        }
+        let own = (&self.template_id, &self.template_name, self.template_version);
+        let of_regions = self.region_launch_templates.iter();
+        let all = of_regions.map(|of| (&of.template_id, &of.template_name, of.template_version)).chain([own]);
+        for (id, name, version) in all {
+            if id.is_some() && name.is_some() {
+                return Err(wrong(TEMPLATE, "names a launch template, and `template_name` another: give one of them"));
+            }
+            if version.is_some() && id.is_none() && name.is_none() {
+                return Err(wrong(
+                    "fast_launch.template_version",
+                    "is of no template: give `template_id` or `template_name`",
+                ));
+            }
+        }
+        if self.region_launch_templates.iter().any(|template| template.region.is_empty()) {
+            return Err(wrong("fast_launch.region_launch_templates", "each needs a `region`"));
+        }
+        Ok(())
+    }
 }
 
 /// The shortest and the longest name that AWS takes.
@@ -126,6 +187,7 @@ impl ImageOptions {
         if self.sriov_support && self.ena_support == Some(true) {
             return Err(wrong("sriov_support", "and `ena_support` are two ways of networking: give one of them"));
         }
+        self.fast_launch.validate(!self.ami_regions.is_empty())?;
         self.ami_block_device_mappings.iter().try_for_each(|disk| disk.validate("ami_block_device_mappings"))
     }
 

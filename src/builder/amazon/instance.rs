@@ -15,13 +15,14 @@ use super::error::{self, is_no_capacity};
 use super::made::{Made, Sort};
 use super::network::Place;
 use super::run_options::RunOptions;
-use super::{Client, tags};
+use super::tags::{self, Tags};
+use super::{Client, fleet};
 use crate::engine::BuildCx;
 use crate::engine::options::Scalar;
 use crate::error::{Error, Kind, Result};
 
 /// How long IAM may take to tell EC2 of a profile that it has just made.
-const PROFILE_IS_KNOWN: Duration = Duration::from_secs(120);
+pub const PROFILE_IS_KNOWN: Duration = Duration::from_secs(120);
 
 /// What an instance is started with beside the options: all that was found and made for it.
 pub struct Launch<'a> {
@@ -42,6 +43,10 @@ pub struct Started {
 /// Starts it: the first type in the first place that has room.
 pub async fn start(client: &Client, options: &RunOptions, launch: &Launch<'_>, cx: &BuildCx) -> Result<Started> {
     let made = Made::enter(client, Sort::Instance, cx).await?;
+    if let Some(strategy) = &options.spot_allocation_strategy {
+        let id = fleet::start(client, options, launch, strategy, &made, cx).await?;
+        return Ok(Started { id, made });
+    }
     let types = options.types();
     let choices: Vec<(&str, &Place)> =
         types.iter().flat_map(|kind| launch.places.iter().map(|place| (*kind, place))).collect();
@@ -69,17 +74,28 @@ pub async fn start(client: &Client, options: &RunOptions, launch: &Launch<'_>, c
     })
 }
 
-fn shown(client: &Client, place: &Place) -> String {
+pub fn shown(client: &Client, place: &Place) -> String {
     place.subnet.clone().or_else(|| place.zone.clone()).unwrap_or_else(|| client.region.to_string())
 }
 
 /// Returns the class of the price.
-fn price(options: &RunOptions) -> String {
+pub fn price(options: &RunOptions) -> String {
     match options.spot_price.as_ref().map(Scalar::text) {
         None => "on demand".to_owned(),
         Some("auto") => "spot".to_owned(),
         Some(price) => format!("spot, at most ${price} an hour"),
     }
+}
+
+/// Returns the tags of all that comes with the instance.
+pub fn tags_of(options: &RunOptions, made: &Made, cx: &BuildCx) -> Vec<(ResourceType, Tags)> {
+    let own = made.tags(&options.run_tags, cx);
+    let with = |more: &Tags| own.iter().chain(more).map(|(key, value)| (key.clone(), value.clone())).collect();
+    let (volume, spot) = (with(&options.run_volume_tags), with(&options.spot_tags));
+    let request = options.is_spot().then_some((ResourceType::SpotInstancesRequest, spot));
+    let always =
+        [(ResourceType::Instance, own.clone()), (ResourceType::Volume, volume), (ResourceType::NetworkInterface, own)];
+    always.into_iter().chain(request).collect()
 }
 
 enum Refusal {
@@ -97,16 +113,8 @@ async fn run(
     attempt: usize,
     cx: &BuildCx,
 ) -> std::result::Result<String, Refusal> {
-    let own = made.tags(&options.run_tags, cx);
-    let mut volume = own.clone();
-    volume.extend(options.run_volume_tags.clone());
-    let mut spot = own.clone();
-    spot.extend(options.spot_tags.clone());
-    let mut tagged =
-        vec![(ResourceType::Instance, &own), (ResourceType::Volume, &volume), (ResourceType::NetworkInterface, &own)];
-    if options.spot_price.is_some() {
-        tagged.push((ResourceType::SpotInstancesRequest, &spot));
-    }
+    let tagged = tags_of(options, made, cx);
+    let tagged: Vec<_> = tagged.iter().map(|(kind, tags)| (kind.clone(), tags)).collect();
     let request = client
         .ec2
         .run_instances()
@@ -119,7 +127,7 @@ async fn run(
         .set_tag_specifications(tags::specifications(&tagged))
         .set_key_name(launch.key_name.clone())
         .set_user_data(launch.user_data.clone())
-        .set_block_device_mappings(mappings(&options.launch_block_device_mappings))
+        .set_block_device_mappings(mappings(&options.disks()))
         .set_ebs_optimized(options.ebs_optimized)
         .set_iam_instance_profile(
             launch.profile.as_ref().map(|name| IamInstanceProfileSpecification::builder().name(name).build()),
@@ -172,8 +180,13 @@ async fn run(
 }
 
 fn is_unknown_profile<E: error::Failure>(failure: &error::SdkError<E>) -> bool {
-    error::code(failure) == Some("InvalidParameterValue")
-        && failure.as_service_error().and_then(|e| e.message()).is_some_and(|text| text.contains("iamInstanceProfile"))
+    let message = failure.as_service_error().and_then(|e| e.message());
+    means_unknown_profile(error::code(failure), message)
+}
+
+/// Tells whether AWS says that it has not heard of the instance's profile.
+pub fn means_unknown_profile(code: Option<&str>, message: Option<&str>) -> bool {
+    code == Some("InvalidParameterValue") && message.is_some_and(|text| text.contains("iamInstanceProfile"))
 }
 
 fn market(options: &RunOptions) -> Option<InstanceMarketOptionsRequest> {
@@ -185,7 +198,7 @@ fn market(options: &RunOptions) -> Option<InstanceMarketOptionsRequest> {
     Some(InstanceMarketOptionsRequest::builder().market_type(MarketType::Spot).spot_options(spot.build()).build())
 }
 
-fn credits(options: &RunOptions) -> Option<CreditSpecificationRequest> {
+pub fn credits(options: &RunOptions) -> Option<CreditSpecificationRequest> {
     let unlimited = options.enable_unlimited_credits?;
     Some(CreditSpecificationRequest::builder().cpu_credits(if unlimited { "unlimited" } else { "standard" }).build())
 }
@@ -214,7 +227,7 @@ fn reservation(options: &RunOptions) -> Option<CapacityReservationSpecification>
     Some(specification.set_capacity_reservation_preference(preference).build())
 }
 
-fn placement(options: &RunOptions, place: &Place) -> Option<Placement> {
+pub fn placement(options: &RunOptions, place: &Place) -> Option<Placement> {
     let wanted = &options.placement;
     let tenancy = wanted.tenancy.as_deref().or(options.tenancy.as_deref()).map(Tenancy::from);
     let zone = place.zone.clone();
@@ -233,7 +246,7 @@ fn placement(options: &RunOptions, place: &Place) -> Option<Placement> {
 
 /// Sessions are required unless it is said otherwise: version 1 of the service gives a role's credentials to anybody who
 /// gets a program of the instance to fetch a page.
-fn metadata(options: &RunOptions) -> InstanceMetadataOptionsRequest {
+pub fn metadata(options: &RunOptions) -> InstanceMetadataOptionsRequest {
     let wanted = &options.metadata_options;
     InstanceMetadataOptionsRequest::builder()
         .http_tokens(wanted.http_tokens.as_deref().map_or(HttpTokensState::Required, HttpTokensState::from))

@@ -20,8 +20,9 @@ pub async fn make(
     kind: &TemporaryKeyOptions,
     cx: &BuildCx,
 ) -> Result<(TemporaryKey, String)> {
-    let made = Made::enter(client, Sort::KeyPair, cx).await?;
-    let name = made.thing.mark.clone();
+    let given = options.temporary_key_pair_name.clone();
+    let made = Made::enter_as(client, Sort::KeyPair, given, cx).await?;
+    let name = made.thing.name.as_ref().unwrap_or(&made.thing.mark).clone();
     let key = TemporaryKey::generate_kind(kind.kind()?, &name).await?;
     cx.ui.secrets().add(&key.to_openssh()?);
     let tags = made.tags(&options.run_tags, cx);
@@ -34,8 +35,11 @@ pub async fn make(
         .send()
         .await;
     match imported {
+        Ok(_) => Ok((key, name)),
         // Sent again, because the first answer was lost.
-        Err(e) if !is_duplicate(&e) => Err(client.failed("ec2:ImportKeyPair", e).await),
-        _ => Ok((key, name)),
+        Err(e) if is_duplicate(&e) && (made.thing.name.is_none() || made.thing.key_pair(client).await?) => {
+            Ok((key, name))
+        }
+        Err(e) => Err(client.failed("ec2:ImportKeyPair", e).await),
     }
 }

@@ -17,6 +17,7 @@ use super::run_options::RunOptions;
 use super::session_manager;
 use super::surrogate::SurrogateOptions;
 use super::watch::{Watch, state_of};
+use super::windows_password::{self, Decrypter};
 use crate::communicator::ssh::{self, SshOptions, Target, TemporaryKey};
 use crate::engine::machine::Shutdown;
 use crate::engine::shown_output::ShownOutput;
@@ -44,6 +45,9 @@ pub struct AmazonMachine {
     pub source: Image,
     pub ssh: SshOptions,
     pub key: Option<TemporaryKey>,
+    /// What decrypts the password of Windows, where that logs in.
+    pub decrypter: Option<Decrypter>,
+    pub password: OnceCell<Option<String>>,
     pub watch: Arc<Watch>,
     pub resource: ResourceId,
     /// What was made for it, and what it goes on with where it is kept.
@@ -75,7 +79,7 @@ impl AmazonMachine {
                 let port = session_manager::tunnel(
                     &self.client,
                     &self.run,
-                    &self.watch.id,
+                    &self.watch,
                     self.ssh.port(),
                     &self.tasks,
                     &self.cx,
@@ -85,11 +89,24 @@ impl AmazonMachine {
             }
             (None, interface) => (address(&instance, interface)?, self.ssh.port()),
         };
-        let target = Target::new(&self.ssh, host, port, &self.cx).await?.booting();
+        let mut ssh = self.ssh.clone();
+        if let Some(Some(password)) = self.password.get() {
+            ssh.ssh_password = Some(password.clone());
+        }
+        let target = Target::new(&ssh, host, port, &self.cx).await?.booting();
         Ok(match &self.key {
             Some(key) => target.with_key(key),
             None => target,
         })
+    }
+
+    /// Waits for the password of Windows; none where another way leads in.
+    async fn windows_password(&self) -> Result<Option<String>> {
+        let Some(decrypter) = &self.decrypter else { return Ok(None) };
+        self.running().await?;
+        let limit = self.run.windows_password_timeout.map(|limit| limit.0);
+        let patience = self.client.patience(limit, windows_password::LIMIT);
+        decrypter.password(&self.client, &self.watch.id, patience, &self.cx).await.map(Some)
     }
 
     /// Adds the end of the console to an error of an instance that cannot be reached.
@@ -157,6 +174,7 @@ impl Machine for AmazonMachine {
     }
 
     async fn connect(&self, cx: &BuildCx) -> Result<Arc<dyn Communicator>> {
+        self.password.get_or_try_init(|| self.windows_password()).await?;
         let begun = Instant::now();
         let target = self.target.get_or_try_init(|| self.find_target()).await?;
         let left = self.ssh.timeout().saturating_sub(begun.elapsed()).max(Duration::from_secs(1));
@@ -181,6 +199,10 @@ impl Machine for AmazonMachine {
     }
 
     async fn shutdown(&self, request: Shutdown<'_>, cx: &BuildCx) -> Result<()> {
+        if self.run.is_spot() && request.command.is_none() && !self.run.disable_stop_instance {
+            // AWS stops no such instance. Making the image of it shuts its system down, and starts it again.
+            return Ok(());
+        }
         self.watch.going_off.store(true, Ordering::Release);
         if let (Some(command), Some(communicator)) = (request.command, &request.communicator) {
             let mut output = ShownOutput::new(&cx.ui, self.name());

@@ -14,8 +14,8 @@ use super::Client;
 use super::access::AccessOptions;
 use super::error::{code, is_not_found};
 use super::filters::filter;
-use super::profile;
 use super::wait::snapshots_of;
+use super::{launch_template, profile, session_manager};
 use crate::engine::{BuildCx, Resource, ResourceId};
 use crate::error::{Context, Kind, Result};
 use crate::host::owner;
@@ -47,6 +47,10 @@ pub enum Sort {
     Image,
     /// A role and the instance profile that carries it.
     Profile,
+    /// What a fleet starts its instance by.
+    LaunchTemplate,
+    /// A session of Session Manager.
+    Session,
 }
 
 impl Sort {
@@ -57,6 +61,8 @@ impl Sort {
             Sort::SecurityGroup => "security group",
             Sort::Image => "image",
             Sort::Profile => "instance profile",
+            Sort::LaunchTemplate => "launch template",
+            Sort::Session => "session",
         }
     }
 }
@@ -68,6 +74,9 @@ pub struct Thing {
     pub region: String,
     /// What is this thing's alone: its tag, and its name where it has one.
     pub mark: String,
+    /// The name that a script gives it instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// A trace in the journal: the thing, and who may remove it.
@@ -90,14 +99,19 @@ pub struct Made {
 impl Made {
     /// Marks a thing and writes it down.
     pub async fn enter(client: &Client, sort: Sort, cx: &BuildCx) -> Result<Made> {
+        Made::enter_as(client, sort, None, cx).await
+    }
+
+    /// The same of a thing that a script names.
+    pub async fn enter_as(client: &Client, sort: Sort, name: Option<String>, cx: &BuildCx) -> Result<Made> {
         let mark = format!("rimg-{}", uuid::Uuid::new_v4().simple());
-        let thing = Thing { sort, region: client.region.to_string(), mark };
+        let thing = Thing { sort, region: client.region.to_string(), mark, name };
         let id: Arc<OnceLock<String>> = Arc::default();
         let access = serde_json::to_string(&client.access().for_later());
         let access = cx.seal(&access.context(Kind::Internal, "cannot write down who may remove a resource")?)?;
         let trace = serde_json::to_value(Trace { thing: thing.clone(), access });
         let trace = trace.context(Kind::Internal, "cannot write down a resource")?;
-        let name = format!("{} in {}", thing.mark, thing.region);
+        let name = format!("{} in {}", thing.name.as_ref().unwrap_or(&thing.mark), thing.region);
         let what = Resource::elsewhere(sort.kind(), name, COLLECTOR, trace).taking(ENDING);
         let (client, gone, known) = (client.clone(), thing.clone(), id.clone());
         let destroy =
@@ -153,6 +167,8 @@ impl Thing {
             Sort::SecurityGroup => self.remove_security_group(client, id, dry_run).await,
             Sort::Image => self.remove_image(client, id, dry_run).await,
             Sort::Profile => profile::remove(client, &self.mark, dry_run).await,
+            Sort::LaunchTemplate => launch_template::remove(client, &self.mark, dry_run).await,
+            Sort::Session => session_manager::end(client, &self.mark, id, dry_run).await,
         }
     }
 
@@ -222,16 +238,23 @@ impl Thing {
     }
 
     async fn remove_key_pair(&self, client: &Client, dry_run: bool) -> Result<bool> {
-        if !dry_run {
-            // One that is not there is no error.
-            return match client.ec2.delete_key_pair().key_name(&self.mark).send().await {
-                Ok(_) => Ok(true),
-                Err(e) if is_not_found(&e) => Ok(false),
-                Err(e) => Err(client.failed("ec2:DeleteKeyPair", e).await),
-            };
+        if let Some(name) = &self.name {
+            // Another may have that name: only the mark tells.
+            let there = self.key_pair(client).await?;
+            if there && !dry_run {
+                delete_key_pair(client, name).await?;
+            }
+            return Ok(there);
         }
-        let named = filter("key-name", [&self.mark]);
-        match client.ec2.describe_key_pairs().filters(named).send().await {
+        if !dry_run {
+            return delete_key_pair(client, &self.mark).await;
+        }
+        self.key_pair(client).await
+    }
+
+    /// Tells whether the key pair with the mark is there.
+    pub async fn key_pair(&self, client: &Client) -> Result<bool> {
+        match client.ec2.describe_key_pairs().filters(self.tagged()).send().await {
             Ok(answer) => Ok(!answer.key_pairs().is_empty()),
             Err(e) => Err(client.failed("ec2:DescribeKeyPairs", e).await),
         }
@@ -298,6 +321,15 @@ impl Thing {
             delete_snapshot(client, id).await?;
         }
         Ok(!images.is_empty() || !snapshots.is_empty())
+    }
+}
+
+/// Deletes a key pair; one that is not there is no error.
+async fn delete_key_pair(client: &Client, name: &str) -> Result<bool> {
+    match client.ec2.delete_key_pair().key_name(name).send().await {
+        Ok(_) => Ok(true),
+        Err(e) if is_not_found(&e) => Ok(false),
+        Err(e) => Err(client.failed("ec2:DeleteKeyPair", e).await),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use aws_sdk_ec2::types::{HttpTokensState, Tenancy};
+use aws_sdk_ec2::types::{HttpTokensState, SpotAllocationStrategy, Tenancy};
 use serde::Deserialize;
 
 use super::block_device::BlockDevice;
@@ -28,6 +28,9 @@ pub struct RunOptions {
     pub spot_price: Option<Scalar>,
     pub spot_instance_types: Vec<String>,
     pub spot_tags: BTreeMap<String, String>,
+    /// How AWS chooses among the types and places: makes it a fleet of one.
+    pub spot_allocation_strategy: Option<String>,
+    pub fleet_tags: BTreeMap<String, String>,
     pub vpc_id: Option<String>,
     pub vpc_filter: Option<Found>,
     pub subnet_id: Option<String>,
@@ -61,11 +64,19 @@ pub struct RunOptions {
     pub capacity_reservation_group_arn: Option<String>,
     pub license_specifications: Vec<License>,
     pub launch_block_device_mappings: Vec<BlockDevice>,
+    /// Whether Windows gets none of the host's own disks.
+    pub no_ephemeral: bool,
     /// Tags of the instance and all that is made for it.
     pub run_tags: BTreeMap<String, String>,
     pub run_volume_tags: BTreeMap<String, String>,
+    /// What the temporary key pair is called; default: its mark.
+    pub temporary_key_pair_name: Option<String>,
     /// The key pair in AWS that belongs to `ssh_private_key_file`.
     pub ssh_keypair_name: Option<String>,
+    /// Whether it is logged in to with the password that Windows has made.
+    pub windows_password: bool,
+    /// How long Windows may take to that; default 20 minutes.
+    pub windows_password_timeout: Option<Seconds>,
     /// Which of its addresses is used.
     pub ssh_interface: Option<String>,
     /// The port of this host's that a session leads from; default: a free one.
@@ -179,6 +190,7 @@ impl RunOptions {
         {
             return Err(wrong("spot_price", format!("{price:?} is neither \"auto\" nor a price in dollars an hour")));
         }
+        self.validate_fleet()?;
         if self.user_data.is_some() && self.user_data_file.is_some() {
             return Err(wrong("user_data_file", "names what `user_data` holds: give one of them"));
         }
@@ -216,6 +228,52 @@ impl RunOptions {
             one_of(option, value.as_deref(), &["enabled", "disabled"])?;
         }
         self.launch_block_device_mappings.iter().try_for_each(|disk| disk.validate("launch_block_device_mappings"))
+    }
+
+    fn validate_fleet(&self) -> Result<()> {
+        const STRATEGY: &str = "spot_allocation_strategy";
+        if self.spot_allocation_strategy.is_none() {
+            return match self.fleet_tags.is_empty() {
+                true => Ok(()),
+                false => Err(wrong("fleet_tags", format!("are of a fleet, which `{STRATEGY}` makes"))),
+            };
+        }
+        one_of(STRATEGY, self.spot_allocation_strategy.as_deref(), SpotAllocationStrategy::values())?;
+        if self.spot_price.is_none() {
+            return Err(wrong(
+                "spot_price",
+                format!("is required beside `{STRATEGY}`: \"auto\" pays up to the usual price"),
+            ));
+        }
+        let on_demand = [
+            ("enable_nitro_enclave", self.enable_nitro_enclave),
+            ("capacity_reservation_id", self.capacity_reservation_id.is_some()),
+            ("capacity_reservation_group_arn", self.capacity_reservation_group_arn.is_some()),
+            ("capacity_reservation_preference", self.capacity_reservation_preference.is_some()),
+        ];
+        match on_demand.iter().find(|(_, given)| *given) {
+            Some((option, _)) => {
+                Err(wrong(*option, format!("is for instances on demand, and `{STRATEGY}` is for spot")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the disks that it is launched with, and those that are left out.
+    pub fn disks(&self) -> Vec<BlockDevice> {
+        // The names that images of Windows map the host's disks to.
+        let letters = ('a'..='z').filter(|_| self.no_ephemeral);
+        let left_out = letters.map(|letter| BlockDevice {
+            device_name: format!("xvdc{letter}"),
+            no_device: true,
+            ..BlockDevice::default()
+        });
+        self.launch_block_device_mappings.iter().cloned().chain(left_out).collect()
+    }
+
+    /// Tells whether AWS may take the instance back.
+    pub fn is_spot(&self) -> bool {
+        self.spot_price.is_some()
     }
 
     /// Returns the types of instance that may do, the wanted first.

@@ -51,6 +51,12 @@ pub fn load(path: &Path, passphrase: Option<&str>) -> Result<PrivateKey> {
     decode(path, &read(path, &names)?, passphrase, &names)
 }
 
+/// The same, where other options give the file and the passphrase: `names` are theirs, for errors.
+pub fn load_as(path: &Path, passphrase: Option<&str>, names: (&str, &str)) -> Result<PrivateKey> {
+    let names = Names { file: names.0.into(), passphrase: names.1.into(), ..Names::default() };
+    decode(path, &read(path, &names)?, passphrase, &names)
+}
+
 /// Reads a key and its certificate. Without `unlock`, one with a passphrase is only looked at, and nothing is returned.
 pub(super) fn load_with(
     identity: &Identity,

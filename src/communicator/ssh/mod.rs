@@ -37,6 +37,7 @@ pub use bastion::{Bastion, BastionOptions};
 pub use host_key::HostKeyOptions;
 pub use keys::TemporaryKey;
 pub use method::FileTransferMethod;
+pub(crate) use options::path_of;
 pub use options::{SshOptions, UseConfig};
 pub use proxy::{ProxyOptions, ProxyType};
 pub use target::{Credentials, Target};

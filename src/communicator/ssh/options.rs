@@ -189,7 +189,7 @@ impl SshOptions {
 }
 
 /// Returns a path's absolute form: `~/` is the home folder, anything else relative starts at the script.
-pub(super) fn path_of(path: &Path, cx: &BuildCx) -> PathBuf {
+pub(crate) fn path_of(path: &Path, cx: &BuildCx) -> PathBuf {
     if let Ok(below_home) = path.strip_prefix("~")
         && let Ok(home) = etcetera::home_dir()
     {

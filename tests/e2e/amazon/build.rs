@@ -238,6 +238,50 @@ fn what_is_there_already_is_kept_replaced_or_refused() {
 }
 
 #[test]
+fn a_key_pair_has_the_name_that_it_is_given_and_another_of_that_name_stays() {
+    let Some(world) = World::start() else { return };
+    let run = world.build(r#"temporary_key_pair_name = "builds""#, "vm:run 'true'\n  vm:finish()").expect_code(0);
+    assert_eq!(param(&world.aws.calls("RunInstances")[0], "KeyName"), "builds");
+    world.expect_images(&["us-east-1 web-1"], &run);
+    let public = std::fs::read_to_string(world.aws.sshd().file("user_key.pub")).unwrap();
+    let public = BASE64_STANDARD.encode(public.trim());
+    world.aws.ask("us-east-1", "ImportKeyPair", &[("KeyName", "builds"), ("PublicKeyMaterial", &public)]);
+    let run = world.build(r#"temporary_key_pair_name = "builds", ami_name = "web-2""#, "vm:finish()").expect_code(1);
+    run.expect_errors(&["ec2:ImportKeyPair", "builds"]);
+    assert_eq!(world.aws.left_but_images().len(), 1, "{:?}", world.aws.left());
+}
+
+#[test]
+fn windows_is_made_to_start_fast_by_templates_of_its_own_and_has_no_disks_of_the_host() {
+    let Some(world) = World::start() else { return };
+    let options = r#"no_ephemeral = true, ami_regions = { "eu-west-1", "eu-central-1" }, fast_launch = { enable_fast_launch = true,
+      max_parallel_launches = 6, region_launch_templates = { { region = "us-east-1", template_name = "fast", template_version = 3 },
+        { region = "eu-west-1", enable_fast_launch = false } } }"#;
+    let run = world.build(options, "vm:finish()").expect_code(0);
+    let launch = &world.aws.calls("RunInstances")[0];
+    assert_eq!(param(launch, "BlockDeviceMapping.1.DeviceName"), "xvdca");
+    assert_eq!(param(launch, "BlockDeviceMapping.26.DeviceName"), "xvdcz");
+    assert!(launch["params"].get("BlockDeviceMapping.26.NoDevice").is_some(), "{launch}");
+    let fast = world.aws.calls("EnableFastLaunch");
+    let of = |region: &str| {
+        fast.iter().find(|call| call["region"] == region).unwrap_or_else(|| panic!("{region}: {fast:?}"))
+    };
+    let own = of("us-east-1");
+    assert_eq!((param(own, "LaunchTemplate.LaunchTemplateName"), param(own, "LaunchTemplate.Version")), ("fast", "3"));
+    assert_eq!(param(of("eu-central-1"), "LaunchTemplate.Version"), "", "AWS's own template");
+    assert_eq!(fast.len(), 2, "{fast:?}\n{run:?}");
+    for (wrong, said) in [
+        (r#"template_id = "lt-1", template_name = "x""#, "give one of them"),
+        ("template_version = 2", "fast_launch.template_version"),
+    ] {
+        let options = format!("fast_launch = {{ enable_fast_launch = true, {wrong} }}");
+        world.build(&options, "vm:finish()").expect_code(2).expect_errors(&[said]);
+    }
+    let options = r#"ami_regions = { "eu-west-1" }, fast_launch = { enable_fast_launch = true, template_id = "lt-1" }"#;
+    world.build(options, "vm:finish()").expect_code(2).expect_errors(&["region_launch_templates"]);
+}
+
+#[test]
 fn no_image_is_made_of_a_trial() {
     let Some(world) = World::start() else { return };
     let run = world.build("skip_create_ami = true", "vm:run 'true'\n  vm:finish()").expect_code(0);

@@ -58,7 +58,7 @@ fn copies_are_made_side_by_side_and_tagged_at_once() {
 #[test]
 fn lines_and_events_of_progress_name_the_region() {
     let Some(world) = World::start() else { return };
-    world.aws.slow(json!({ "images": 20, "snapshots": 15 }));
+    world.aws.slow(json!({ "images": 30, "snapshots": 25 }));
     let options = r#"ami_regions = { "eu-west-1", "eu-central-1" }"#;
     let run = world.build(options, "vm:finish()").expect_code(0);
     for region in ["eu-west-1", "eu-central-1"] {

@@ -31,27 +31,31 @@ fn throttling_is_waited_out_at_each_step() {
     }
 }
 
-/// What makes something: an answer to one of these can be lost when it is there already.
-fn makers(world: &World) -> Vec<String> {
-    world.build(COPIED, "vm:finish()").expect_code(0);
-    let mut makers = world.aws.actions();
-    let is_maker = |name: &String| {
-        ["RunInstances", "CopyImage", "ImportKeyPair"].contains(&name.as_str()) || name.starts_with("Create")
-    };
-    makers.retain(is_maker);
-    makers.sort();
-    makers.dedup();
-    assert!(makers.len() >= 5, "{makers:?}");
+/// What makes something, and in which build: an answer to one of these can be lost when it is there already.
+fn makers(world: &World) -> Vec<(String, String)> {
+    let fleet = format!(r#"{COPIED}, spot_price = "auto", spot_allocation_strategy = "diversified""#);
+    let mut makers: Vec<(String, String)> = Vec::new();
+    for options in [COPIED, &fleet] {
+        world.aws.reset();
+        world.build(options, "vm:finish()").expect_code(0);
+        for action in world.aws.actions() {
+            let makes = ["RunInstances", "CopyImage", "ImportKeyPair"].contains(&action.as_str());
+            if (makes || action.starts_with("Create")) && !makers.iter().any(|(_, known)| *known == action) {
+                makers.push((options.to_owned(), action));
+            }
+        }
+    }
+    assert!(makers.len() >= 7, "{makers:?}");
     makers
 }
 
 #[test]
 fn an_answer_that_is_lost_does_no_harm() {
     let Some(world) = World::start() else { return };
-    for action in makers(&world) {
+    for (options, action) in makers(&world) {
         world.aws.reset();
         world.aws.rules(json!([{ "action": action, "do": "lose" }]));
-        let run = world.build(COPIED, "vm:run 'true'\n  vm:finish()");
+        let run = world.build(&options, "vm:run 'true'\n  vm:finish()");
         assert_eq!(world.aws.calls(&action)[0]["status"], 0, "the answer was lost");
         let run = run.expect_code(0);
         world.expect_images(&BOTH, &format!("{action}: {run:?}"));
@@ -61,10 +65,10 @@ fn an_answer_that_is_lost_does_no_harm() {
 #[test]
 fn when_every_answer_is_lost_what_was_made_is_found_and_removed() {
     let Some(world) = World::start() else { return };
-    for action in makers(&world) {
+    for (options, action) in makers(&world) {
         world.aws.reset();
         world.aws.rules(json!([{ "action": action, "do": "lose", "times": 99 }]));
-        let run = world.build(&format!("{COPIED}, max_retries = 0"), "vm:run 'true'\n  vm:finish()");
+        let run = world.build(&format!("{options}, max_retries = 0"), "vm:run 'true'\n  vm:finish()");
         assert!(world.aws.calls(&action).iter().any(|call| call["status"] == 0), "the answer was lost");
         if run.code == Some(0) {
             // What was made has been found by its mark.

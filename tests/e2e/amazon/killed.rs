@@ -10,17 +10,23 @@ use crate::support::rimg::{Run, Sandbox};
 const COPIED: &str = r#"ami_regions = { "eu-west-1" }"#;
 const BODY: &str = "vm:run 'true'\n  vm:finish()";
 
-/// Returns every action of a build that changes something, and one that only looks.
-fn points(world: &World) -> Vec<String> {
-    world.build(COPIED, BODY).expect_code(0);
-    let mut points: Vec<String> = Vec::new();
-    for action in world.aws.actions() {
-        let looks = action.starts_with("Describe") && action != "DescribeInstances";
-        if !looks && !points.contains(&action) {
-            points.push(action);
+/// What starts the instance in another way.
+const FLEET: &str = r#"spot_price = "auto", spot_allocation_strategy = "lowest-price""#;
+
+/// Returns every action of a build that changes something, and one that only looks; then what another build does besides.
+fn points(world: &World) -> Vec<(&'static str, String)> {
+    let mut points: Vec<(&str, String)> = Vec::new();
+    for options in [COPIED, FLEET] {
+        world.aws.reset();
+        world.build(options, BODY).expect_code(0);
+        for action in world.aws.actions() {
+            let looks = action.starts_with("Describe") && action != "DescribeInstances";
+            if !looks && !points.iter().any(|(_, known)| *known == action) {
+                points.push((options, action));
+            }
         }
     }
-    assert!(points.len() >= 9, "{points:?}");
+    assert!(points.len() >= 12, "{points:?}");
     points
 }
 
@@ -30,13 +36,15 @@ const ENDING: [&str; 3] = ["TerminateInstances", "DeleteSecurityGroup", "DeleteK
 /// Ends builds at each point, before and after AWS has done what it was asked for.
 fn each_point(mut check: impl FnMut(&World, crate::support::rimg::Live, &str)) {
     let Some(mut world) = World::start() else { return };
-    for action in points(&world) {
+    for (options, action) in points(&world) {
         for after in [true, false] {
             world.aws.reset();
             world.sandbox = Sandbox::new();
-            let seconds = if ENDING.contains(&action.as_str()) { 2 } else { 60 };
+            // What is being removed is waited for.
+            let removes = action.starts_with("Delete") || ENDING.contains(&action.as_str());
+            let seconds = if removes { 2 } else { 60 };
             world.aws.rules(json!([{ "action": action, "do": "delay", "seconds": seconds, "after": after }]));
-            let live = world.start_build(COPIED, BODY);
+            let live = world.start_build(options, BODY);
             world.aws.wait_for(&action, after);
             check(&world, live, &format!("{action}, {}", if after { "done" } else { "not done" }));
         }

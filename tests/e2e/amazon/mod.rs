@@ -14,8 +14,11 @@ mod copies;
 mod credentials;
 mod errors;
 mod faults;
+mod fleets;
 mod killed;
 mod peer;
+mod sessions;
+mod windows;
 
 /// Generous: other tests load the machine.
 const LONG: Duration = Duration::from_secs(120);

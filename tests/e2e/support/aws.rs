@@ -73,6 +73,11 @@ impl Aws {
         Some(aws)
     }
 
+    /// Returns the Python that its server runs in.
+    pub fn python() -> Option<PathBuf> {
+        python(Path::new(env!("CARGO_MANIFEST_DIR")))
+    }
+
     pub fn sshd(&self) -> &Sshd {
         self.sshd.as_ref().expect("started with an SSH server")
     }
@@ -130,6 +135,11 @@ impl Aws {
     /// Sets what machines have written on their consoles.
     pub fn console(&self, text: &str) {
         self.post("console", text);
+    }
+
+    /// Sets the password that Windows machines have made; the first questions for it come too early.
+    pub fn password(&self, password: &str, too_early: u32) {
+        self.post("password", &json!({ "password": password, "boots": too_early }).to_string());
     }
 
     /// Returns what builds have left in all regions: images and snapshots that rimg tagged, too; a line a thing.

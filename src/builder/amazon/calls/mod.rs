@@ -15,6 +15,7 @@ mod secrets;
 mod security_groups;
 mod snapshots;
 mod tagging;
+mod windows_passwords;
 
 pub use convert::parse_time;
 pub use instances::console_output;
@@ -22,7 +23,7 @@ pub use request::{Asking, Call, Prepared};
 
 /// Every call there is.
 pub fn all() -> impl Iterator<Item = &'static Call> {
-    let tables: [&'static [Call]; 13] = [
+    let tables: [&'static [Call]; 14] = [
         identity::CALLS,
         images::CALLS,
         image_copy::CALLS,
@@ -36,6 +37,7 @@ pub fn all() -> impl Iterator<Item = &'static Call> {
         security_groups::CALLS,
         parameters::CALLS,
         secrets::CALLS,
+        windows_passwords::CALLS,
     ];
     tables.into_iter().flatten()
 }

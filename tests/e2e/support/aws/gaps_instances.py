@@ -29,7 +29,7 @@ SAID = {}
 
 def reset():
     SAID.clear()
-    SAID.update(console="", password="")
+    SAID.update(console="", password="", boots=0)
 
 
 reset()
@@ -86,6 +86,29 @@ def terminate(old, self):
     return before
 
 
+@around(EC2Response, "stop_instances")
+def stop_instances(old, self):
+    """Refuses spot instances, whose requests are for once."""
+    for id in self._get_param("InstanceIds", []):
+        if self.ec2_backend.get_instance(id).lifecycle == "spot":
+            message = (
+                f"You can't stop the Spot Instance '{id}' because it is associated with a one-time Spot Instance request. "
+                "You can only stop Spot Instances associated with persistent Spot Instance requests."
+            )
+            raise EC2ClientError("UnsupportedOperation", message)
+    return old()
+
+
+@around(EC2Response, "delete_launch_template")
+def delete_launch_template(old, self):
+    """Says of a name that is not there what AWS says."""
+    name = self._get_param("LaunchTemplateName")
+    if name and name not in self.ec2_backend.launch_template_name_to_ids:
+        message = f"The specified launch template, with template name {name}, does not exist."
+        raise EC2ClientError("InvalidLaunchTemplateName.NotFoundException", message)
+    return old()
+
+
 @around(SpotRequestBackend, "cancel_spot_instance_requests")
 def cancel_spot_instance_requests(old, self, request_ids):
     missing = [id for id in request_ids if id not in self.spot_instance_requests]
@@ -134,10 +157,11 @@ def get_console_output(old, self):
 
 @around(EC2Response, "get_password_data")
 def get_password_data(old, self):
-    """Encrypts the test's password with the instance's key; there is none until the test has set one."""
+    """Encrypts the test's password with the instance's key; there is none until the test has set one, and at first."""
     instance = self.ec2_backend.get_instance(self._get_param("InstanceId"))
     data = ""
-    if SAID["password"] and instance.public_key:
+    SAID["boots"] -= 1
+    if SAID["boots"] < 0 and SAID["password"] and instance.public_key:
         key = load_ssh_public_key(instance.public_key.encode())
         data = base64.b64encode(key.encrypt(SAID["password"].encode(), PKCS1v15())).decode()
     return ActionResult({"InstanceId": instance.id, "Timestamp": utcnow(), "PasswordData": data})

@@ -43,7 +43,13 @@ def left():
             note("snapshot", snapshot)
         for volume in tagged(backend.volumes):
             note("volume", volume)
-    return found + identities()
+    return found + sessions() + identities()
+
+
+def sessions():
+    from gaps_sessions import SESSIONS
+
+    return [f"{session['region']} session {id}" for id, session in SESSIONS.items()]
 
 
 def identities():

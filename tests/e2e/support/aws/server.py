@@ -26,6 +26,7 @@ from werkzeug.serving import make_server  # noqa: E402
 
 import gaps_images  # noqa: E402
 import gaps_instances  # noqa: E402
+import gaps_sessions  # noqa: E402
 import slow  # noqa: E402
 from call import Call  # noqa: E402
 from faults import Faults, drop  # noqa: E402
@@ -120,6 +121,7 @@ class Front:
                     BackendDict.reset()
                 slow.reset()
                 gaps_instances.reset()
+                gaps_sessions.reset()
                 self.clear()
             case "rules":
                 self.faults.add(told)
@@ -128,7 +130,7 @@ class Front:
             case "console":
                 gaps_instances.SAID["console"] = body.decode()
             case "password":
-                gaps_instances.SAID["password"] = told["password"]
+                gaps_instances.SAID.update(told)
             case "end":
                 with self.lock:
                     gaps_instances.end(told["instance_id"], told["state"], told["code"], told["message"])
