@@ -92,6 +92,7 @@ local function program(vm, label, work, audit)
     if own then code = own end
     pieces[#pieces + 1] = ("rule_%d() {\n:\n%s\n}\nrule=%s; rule_%d"):format(n, code, quote(rule.id), n)
   end
+  pieces[#pieces + 1] = "services_settle"
   return pieces
 end
 

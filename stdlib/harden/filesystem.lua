@@ -107,14 +107,19 @@ done </etc/passwd
 files=$(printf '%s\n' "$@")
 permissions]==]
 
--- One look at all files of the root's file system.
+-- One look at all files of the root's file system. For -nouser find would read /etc/passwd once a file.
 local SCAN = [==[
 need_scratch
-find / -xdev \( -type f -perm -0002 -o -type d -perm -0002 ! -perm -1000 -o -nouser -o -nogroup \) -print >"$scratch/found" 2>/dev/null
+# OPTION LIST: find's words for what belongs to none of a list.
+of_none() { { getent "$2" || cat "/etc/$2"; } 2>/dev/null | cut -d: -f3 | sort -un | while read -r id; do printf ' ! %s %s' "$1" "$id"; done; }
+# shellcheck disable=SC2046
+find / -xdev \( -type f -perm -0002 -o -type d -perm -0002 ! -perm -1000 -o $(of_none -user passwd) -o $(of_none -group group) \) -print \
+  >"$scratch/found" 2>/dev/null
 clean=yes
 while IFS= read -r path; do
   set -- $(stat -c '%a %U %G' -- "$path" 2>/dev/null)
   [ $# = 3 ] || continue
+  if [ "$2" != UNKNOWN ] && [ "$3" != UNKNOWN ] && [ $((0$1 & 2)) = 0 ]; then continue; fi
   clean=
   if [ "$2" = UNKNOWN ] || [ "$3" = UNKNOWN ]; then
     # Whose it should be is not for us to know.

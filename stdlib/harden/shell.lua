@@ -173,15 +173,29 @@ service_on() {
   fi
   differs "$1 is ${enabled:-unknown} and ${active:-unknown}" || return 0
   [ "$enabled" != masked ] || systemctl --quiet unmask -- "$1"
-  systemctl --quiet enable --now -- "$1" || { journalctl --no-pager -n 15 -u "$1"; fail "the service $1 cannot be enabled and started"; }
-  done_ "$1 runs and is enabled"
+  case $enabled in
+    enabled|static|alias|indirect) ;;
+    *) systemctl --quiet --no-reload enable -- "$1" || fail "the service $1 cannot be enabled"; reload=yes;;
+  esac
+  to_start="$to_start $rule,$1"
 }
 service_off() {
   service_there "$1" || { holds "there is no $1"; return 0; }
   case $enabled:$active in masked:inactive|masked:failed) holds "$1 is masked"; return 0;; esac
   differs "$1 is not masked" || return 0
-  systemctl --quiet --now mask -- "$1" || fail "the service $1 cannot be masked"
+  { systemctl --quiet --no-reload mask -- "$1" && systemctl --quiet stop -- "$1"; } || fail "the service $1 cannot be masked"
+  reload=yes
   done_ "masked $1"
+}
+# Reads all units anew, which takes seconds on an emulated processor: once, for all rules; then starts what is to run.
+reload='' to_start=''
+services_settle() {
+  [ -z "$reload" ] || systemctl daemon-reload || fail "systemd cannot read its units anew"
+  for one in $to_start; do
+    rule=${one%%,*} one=${one#*,}
+    systemctl --quiet start -- "$one" || { journalctl --no-pager -n 15 -u "$one"; fail "the service $one cannot be started"; }
+    done_ "$one runs and is enabled"
+  done
 }
 service_reload() { systemctl --quiet try-reload-or-restart -- "$@" || fail "$* cannot be reloaded"; }
 service_restart() { systemctl --quiet try-restart -- "$@" || fail "$* cannot be restarted"; }
@@ -207,6 +221,7 @@ service_off() {
 }
 service_reload() { for one; do rc-service --quiet --ifstarted "$one" reload || rc-service --quiet --ifstarted "$one" restart; done; }
 service_restart() { for one; do rc-service --quiet --ifstarted "$one" restart; done; }
+services_settle() { :; }
 ]==],
 }
 

@@ -160,7 +160,7 @@ Persistent=true
 
 [Install]
 WantedBy=timers.target"
-  [ -z "$wrote$fresh" ] || systemctl daemon-reload
+  [ -z "$wrote$fresh" ] || reload=yes
   service_on hardening-aide.timer
   # The package's own daily check would be a second one.
   [ -z "$disable" ] || service_off "$disable"
