@@ -11,7 +11,7 @@ use serde_json::json;
 use super::docs::pages_below;
 use super::support::aws::Aws;
 use super::support::http::{Answer, Server};
-use super::support::image::guest;
+use super::support::image::{guest, hardening_guest};
 use super::support::rimg::{Run, Sandbox};
 use super::support::sshd::keygen;
 
@@ -148,6 +148,15 @@ fn every_module_twice_in_one_guest() {
     let sandbox = Sandbox::new();
     sandbox.write("image", image.display().to_string());
     run(&sandbox, "guest.lua");
+}
+
+#[test]
+fn a_guest_is_hardened() {
+    let Some(image) = hardening_guest() else { return };
+    let sandbox = Sandbox::new();
+    sandbox.write("image", image.display().to_string());
+    keygen(&sandbox.join("key"), &["-t", "ed25519", "-N", ""]);
+    run(&sandbox, "hardened.lua");
 }
 
 #[test]
