@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -96,7 +97,7 @@ pub async fn tunnel(
     let first = tunnel.begin(id).await?;
     let watch = watch.clone();
     tasks.spawn(async move {
-        if let Err(e) = tunnel.carry_on(first, id, &stop).await {
+        if let Err(e) = tunnel.carry_on(first, id, &watch, &stop).await {
             watch.health.send_replace(Health::Dead(e.to_string()));
         }
         drop(ends);
@@ -168,7 +169,7 @@ impl Tunnel {
     }
 
     /// Keeps a session up until it is stopped; an error where that is not to be had.
-    async fn carry_on(&self, first: Session, id: ResourceId, stop: &CancellationToken) -> Result<()> {
+    async fn carry_on(&self, first: Session, id: ResourceId, watch: &Watch, stop: &CancellationToken) -> Result<()> {
         let mut session = first;
         loop {
             tokio::select! {
@@ -177,6 +178,10 @@ impl Tunnel {
                     return Ok(());
                 }
                 ended = session.process.wait() => {
+                    // The agent ends with its instance.
+                    if watch.going_off.load(Ordering::Acquire) {
+                        return Ok(());
+                    }
                     let why = match ended {
                         Ok(status) => session.last_words(&status.to_string()).await,
                         Err(e) => e.to_string(),

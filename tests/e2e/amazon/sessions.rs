@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -109,6 +110,32 @@ fn a_plugin_that_dies_is_named_with_what_it_said() {
     let run =
         live.end(LONG / 2).expect_code(1).expect_errors(&["session-manager-plugin has ended", "the agent is gone"]);
     world.expect_nothing(&run);
+}
+
+#[test]
+fn a_session_that_ends_later_is_followed_by_another() {
+    let Some(world) = World::start() else { return };
+    let seen = world.sandbox.join("seen");
+    let body = r#"vm:run "true"
+  rimg.fs.write("ready", "")
+  while not rimg.fs.exists("go") do rimg.sleep(0.1) end
+  vm:run "echo again >SEEN"
+  vm:finish()"#;
+    let body = body.replace("SEEN", &seen.display().to_string());
+    let mut live = world.sandbox.watch(prepare(&world, "", &body));
+    live.wait_until("to be ready", LONG, |_| world.sandbox.join("ready").exists());
+    // One that ends at once would do so again.
+    std::thread::park_timeout(Duration::from_secs(21));
+    world.sandbox.write("dies", "once: the instance reboots");
+    live.wait_until("to begin anew", LONG, |_| started(&world).len() == 2);
+    world.sandbox.write("go", "");
+    let run = live.end(LONG).expect_code(0);
+    assert_eq!(world.sandbox.read("seen"), "again\n");
+    let said = format!("{}{}", run.stdout, run.stderr);
+    assert!(said.contains("once: the instance reboots; another session is begun"), "{said}");
+    assert_eq!(world.aws.calls("TerminateSession").len(), 2);
+    world.expect_images(&["us-east-1 web-1"], &run);
+    world.sandbox.assert_clean_after(&run);
 }
 
 #[test]

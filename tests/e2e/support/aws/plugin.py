@@ -1,7 +1,8 @@
 """Stands in for AWS's session-manager-plugin: takes its arguments, and carries the local port to this host's.
 
 Usage: plugin.py FOLDER RESPONSE REGION StartSession PROFILE PARAMETERS [ENDPOINT]. What it is given goes to FOLDER/arguments,
-a line of JSON each time it is started. While there is FOLDER/dies, it ends instead, with what stands in that.
+a line of JSON each time it is started. While there is FOLDER/dies, it ends instead, with what stands in that; where that
+begins with `once`, only the one that is running does.
 """
 
 import json
@@ -37,7 +38,10 @@ def watch():
     """Ends in the middle of its work, when it is told to."""
     while not (folder / "dies").exists():
         threading.Event().wait(0.05)
-    print((folder / "dies").read_text(), file=sys.stderr, flush=True)
+    said = (folder / "dies").read_text()
+    if said.startswith("once"):
+        (folder / "dies").unlink()
+    print(said, file=sys.stderr, flush=True)
     os._exit(1)
 
 
