@@ -26,7 +26,7 @@ layers.build {
       test  = test.expect { service = { "ssh" }, command = { ["sshd -T"] = { stdout = { "permitrootlogin no" } } } } },
 
     { "infrastructure", from = "base",
-      apply = { packages.install { "nginx-light" }, services.service { "nginx", enabled = true } },
+      apply = { packages.install { "nginx-light", "curl" }, services.service { "nginx", enabled = true } },
       test  = test.expect { attempts = 30, package = { "nginx-light" }, service = { nginx = { running = true, enabled = true } }, port = { "tcp:80" } } },
 
     { "shop", from = "infrastructure",

@@ -1,4 +1,6 @@
-//! The examples, as they stand: those of clouds and of retries run against small servers, all of them pass `rimg check`.
+//! The examples, as they stand: those of clouds and of retries run against small servers, `fix-file` and `variants` in a guest, all of
+//! them pass `rimg check`. `quickstart` has a file of its own, and so has `debian-installer`; what `harden` does is in
+//! `std/hardened.lua`, with its packages at hand.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,6 +10,8 @@ use serde_json::json;
 use super::support::aws::{Aws, DEBIAN};
 use super::support::cloud::{Cloud, TOKEN};
 use super::support::http::{Answer, Server};
+use super::support::image::guest;
+use super::support::library::tool;
 use super::support::rimg::{Run, Sandbox};
 use super::support::sshd::{Sshd, keygen};
 
@@ -44,7 +48,9 @@ fn every_example_passes_rimg_check() {
     let key = sandbox.join("key").display().to_string();
     let variables =
         [("api", "http://127.0.0.1:1"), ("token", TOKEN), ("key", &key), ("image", &image), ("password", "secret")];
-    for name in ["fix-file", "layers", "lua_builder", "multi_region", "quickstart", "regions", "retries", "variants"] {
+    for name in
+        ["fix-file", "harden", "layers", "lua_builder", "multi_region", "quickstart", "regions", "retries", "variants"]
+    {
         let url = ("url", "http://127.0.0.1:1");
         example(&sandbox, "check", name, &[], &[&variables[..], &[url]].concat()).expect_code(0);
         assert!(!sandbox.join(name).join("out").exists(), "{name}");
@@ -168,4 +174,37 @@ async fn steps_that_fail_now_and_then_are_tried_again() {
         paths,
         ["/ready", "/ready", "/ready", "/token", "/token", "/token", "/page", "/token", "/page", "/missing"],
     );
+}
+
+/// Returns a file of an image, from the file system of its one partition.
+fn inside(sandbox: &Sandbox, image: &str, path: &str) -> String {
+    tool(sandbox.path(), "qemu-img", &["convert", "-O", "raw", image, "look.raw"]);
+    let text = tool(sandbox.path(), "/usr/sbin/debugfs", &["-R", &format!("cat {path}"), "look.raw?offset=2097152"]);
+    std::fs::remove_file(sandbox.join("look.raw")).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn an_image_is_mended_and_made_in_variants() {
+    let Some(image) = guest() else { return };
+    let image = image.display().to_string();
+    let sandbox = examples();
+    let variables = [("image", &*image), ("password", "vagrant")];
+    let run = |name: &str, args: &[&str], more: &[(&str, &str)]| {
+        example(&sandbox, "run", name, args, &[&variables[..], more].concat()).expect_code(0)
+    };
+
+    run("fix-file", &[], &[]);
+    let sshd = |image: &str| inside(&sandbox, image, "/etc/ssh/sshd_config");
+    assert!(sshd("fix-file/out/fixed.qcow2").contains("\nClientAliveInterval 60\n"));
+    assert!(!sshd(&image).contains("\nClientAliveInterval"));
+    // The second time nothing is booted.
+    let again = run("fix-file", &["--force"], &[("seconds", "30")]);
+    assert!(again.stdout.contains("boot (cached)"), "{}", again.stdout);
+    assert!(sshd("fix-file/out/fixed.qcow2").contains("\nClientAliveInterval 30\n"));
+
+    run("variants", &[], &[]);
+    for name in ["community-eu", "community-us", "enterprise-eu", "enterprise-us"] {
+        assert!(sandbox.join(format!("variants/out/{name}/acme.qcow2")).exists(), "{name}");
+    }
 }
