@@ -37,6 +37,15 @@ printf 'Package: qemu-guest-agent\nVersion: 1\nArchitecture: all\nMaintainer: t 
 dpkg-deb -Znone --root-owner-group -b a agent.deb >/dev/null
 { cat a/DEBIAN/control; echo "Filename: ./agent.deb"; echo "Size: $(stat -c %s agent.deb)"
   echo "SHA256: $(sha256sum <agent.deb | cut -d' ' -f1)"; echo; } >>Packages
+# A service that is started as packages start theirs.
+mkdir -p s/DEBIAN s/lib/systemd/system
+printf 'Package: rimg-served\nVersion: 1\nArchitecture: all\nMaintainer: t <t@example.org>\nDescription: t\n' >s/DEBIAN/control
+printf '[Service]\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=multi-user.target\n' >s/lib/systemd/system/rimg-served.service
+printf '#!/bin/sh\nsystemctl --quiet enable rimg-served.service\ndeb-systemd-invoke start rimg-served.service\n' >s/DEBIAN/postinst
+chmod 755 s/DEBIAN/postinst
+dpkg-deb -Znone --root-owner-group -b s served.deb >/dev/null
+{ cat s/DEBIAN/control; echo "Filename: ./served.deb"; echo "Size: $(stat -c %s served.deb)"
+  echo "SHA256: $(sha256sum <served.deb | cut -d' ' -f1)"; echo; } >>Packages
 printf 'Suite: ./\nDate: Sat, 01 Jan 2022 00:00:00 UTC\nSHA256:\n %s %s Packages\n' \
   "$(sha256sum <Packages | cut -d' ' -f1)" "$(stat -c %s Packages)" >Release
 chmod 644 Release
@@ -67,6 +76,10 @@ local function repository(key)
 end
 support.fails(function() vm:apply(repository "other.asc") end, "cannot be used; it was not added")
 is("ls /etc/apt/sources.list.d /etc/apt/keyrings 2>/dev/null | grep -c own || true", "0\n")
+support.fails(function()
+  vm:apply(packages.repository { name = "own", url = "http://127.0.0.1:9/", suites = "./", trusted = true, retries = 0 })
+end, "the package repositories cannot be reached", "the machine may be offline", "it was not added")
+is("ls /etc/apt/sources.list.d | wc -l", "0\n")
 twice(function() return repository "key.asc" end)
 twice(function() return packages.install { "rimg-hello=1.*" } end)
 is("cat /usr/share/rimg-hello/version", "1.0\n")
@@ -78,6 +91,9 @@ twice(function() return packages.install { "rimg-hello=1.0", hold = true } end)
 is("apt-mark showhold", "rimg-hello\n")
 twice(function() return packages.remove { "rimg-hello", purge = true } end)
 is("ls -d /usr/share/rimg-hello 2>/dev/null | wc -l", "0\n")
+-- An image lets the services of packages start, whatever kept them from it while it was made.
+twice(function() return packages.install { "rimg-served" } end)
+is("systemctl is-active rimg-served; /sbin/start-stop-daemon --version | grep -c Debian", "active\n1\n")
 -- Another program holds the lock for a while: it is waited for.
 vm:run("nohup flock /var/lib/dpkg/lock-frontend sleep 4 >/dev/null 2>&1 & sleep 0.5", { sudo = true })
 twice(function() return packages.install { "rimg-hello" } end)
