@@ -3,22 +3,19 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use async_trait::async_trait;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
 
-use super::linger::Linger;
+use super::child::{self, Input};
 use super::{pipe, tree};
 use crate::engine::communicator::{BYTES_LIMIT, too_large};
 use crate::engine::{Command, Communicator, ExitStatus, FileMeta, Line, OutputSink, Sink, Source};
 use crate::error::{Error, Kind, Result, io_error};
 use crate::host::atomic::Pending;
 use crate::host::blocking::{self, Cancel};
-use crate::host::process::{self, Process};
 use crate::host::sparse;
 use crate::ui::event::Counter;
 
@@ -49,89 +46,27 @@ impl LocalCommunicator {
     }
 }
 
-async fn read_some(pipe: &mut Option<impl AsyncRead + Unpin>, buffer: &mut Vec<u8>) -> Result<bool> {
-    let Some(stream) = pipe else { return std::future::pending().await };
-    buffer.clear();
-    buffer.reserve(64 << 10);
-    match stream.read_buf(buffer).await {
-        Ok(0) => {
-            *pipe = None;
-            Ok(false)
-        }
-        Ok(_) => Ok(true),
-        Err(e) => Err(Error::new(Kind::Host, "cannot read a command's output").caused_by(e)),
-    }
-}
-
-fn exit_status(status: std::process::ExitStatus) -> ExitStatus {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => ExitStatus::Code(code),
-        (None, signal) => ExitStatus::Signal(process::signal_name(signal.unwrap_or_default())),
-    }
-}
-
 #[async_trait]
 impl Communicator for LocalCommunicator {
     async fn exec(&self, command: &Command, out: &mut dyn OutputSink) -> Result<ExitStatus> {
         self.check_open()?;
-        let mut process = {
-            let mut program = match &command.line {
-                Line::Shell(line) => {
-                    let mut shell = tokio::process::Command::new("/bin/sh");
-                    shell.arg("-c").arg(line);
-                    shell
-                }
-                Line::Argv(argv) => {
-                    let (name, args) =
-                        argv.split_first().ok_or_else(|| Error::new(Kind::Option, "the command is an empty list"))?;
-                    let mut program = tokio::process::Command::new(name);
-                    program.args(args);
-                    program
-                }
-            };
-            program.current_dir(&self.dir).envs(command.env.iter().map(|(k, v)| (k, v)));
-            program.stdin(if command.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
-            Process::spawn(program.stdout(Stdio::piped()).stderr(Stdio::piped()))?
-        };
-        let child = process.child();
-        let (mut stdout, mut stderr, stdin) = (child.stdout.take(), child.stderr.take(), child.stdin.take());
-        let feed = async {
-            if let (Some(mut pipe), Some(bytes)) = (stdin, &command.stdin) {
-                // A command that does not read its input is no error.
-                let _ = pipe.write_all(bytes).await;
-                let _ = pipe.shutdown().await;
+        let mut program = match &command.line {
+            Line::Shell(line) => {
+                let mut shell = tokio::process::Command::new("/bin/sh");
+                shell.arg("-c").arg(line);
+                shell
+            }
+            Line::Argv(argv) => {
+                let (name, args) =
+                    argv.split_first().ok_or_else(|| Error::new(Kind::Option, "the command is an empty list"))?;
+                let mut program = tokio::process::Command::new(name);
+                program.args(args);
+                program
             }
         };
-        tokio::pin!(feed);
-        let (mut fed, mut status) = (false, None);
-        let mut linger = Linger::default();
-        let (mut out_buffer, mut err_buffer) = (Vec::new(), Vec::new());
-        while stdout.is_some() || stderr.is_some() || status.is_none() {
-            tokio::select! {
-                () = &mut feed, if !fed => fed = true,
-                more = read_some(&mut stdout, &mut out_buffer) => if more? {
-                    linger.took(out_buffer.len());
-                    out.stdout(&out_buffer);
-                    out.room().await;
-                },
-                more = read_some(&mut stderr, &mut err_buffer) => if more? {
-                    linger.took(err_buffer.len());
-                    out.stderr(&err_buffer);
-                    out.room().await;
-                },
-                ended = process.wait(), if status.is_none() => {
-                    let ended = ended.map_err(|e| Error::new(Kind::Host, "cannot wait for a command").caused_by(e))?;
-                    status = Some(ended);
-                    linger.begin();
-                }
-                () = linger.silence() => break,
-            }
-            if linger.is_over() {
-                break;
-            }
-        }
-        let Some(status) = status else { return Err(Error::new(Kind::Internal, "a command ended without a status")) };
-        Ok(exit_status(status))
+        program.current_dir(&self.dir).envs(command.env.iter().map(|(k, v)| (k, v)));
+        let input = command.stdin.as_deref().map_or(Input::Nothing, Input::Bytes);
+        child::run(&mut program, input, out).await
     }
 
     async fn interact(&self, command: Option<&str>) -> Result<ExitStatus> {
@@ -139,10 +74,7 @@ impl Communicator for LocalCommunicator {
         let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
         let mut program = tokio::process::Command::new(shell);
         program.current_dir(&self.dir).args(command.iter().flat_map(|line| ["-c", line]));
-        // In the terminal's own process group: it reads what is typed.
-        let failed = |e| Error::new(Kind::Host, "cannot run a shell").caused_by(e);
-        let status = program.kill_on_drop(true).spawn().map_err(failed)?.wait().await.map_err(failed)?;
-        Ok(exit_status(status))
+        child::interact(&mut program).await
     }
 
     async fn upload(&self, what: Source<'_>, to: &str, meta: FileMeta, counter: &Counter) -> Result<u64> {

@@ -1,5 +1,9 @@
 //! How commands and files reach a machine.
 
+/// Programs of this host.
+mod child;
+/// A folder of this host as a machine's root.
+pub mod chroot;
 /// How long output is waited for when the command itself has ended.
 pub mod linger;
 /// This host as a machine.
