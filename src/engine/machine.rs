@@ -154,6 +154,11 @@ pub trait Machine: Send + Sync {
         Ok(None)
     }
 
+    /// Returns the command that opens a shell in it on this host, where `rimg ssh` does not.
+    fn shell(&self) -> Option<String> {
+        None
+    }
+
     /// Returns what it is among the build's resources.
     fn resource(&self) -> Option<ResourceId> {
         None

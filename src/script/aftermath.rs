@@ -78,8 +78,11 @@ async fn keep(cx: &BuildCx) {
         match done {
             Ok(true) => {
                 kept = true;
-                let id = session.machine().map(|machine| machine.id()).unwrap_or_default();
-                cx.ui.emit(Event::MachineKept { build: cx.build.to_string(), machine: name, id });
+                let machine = session.machine();
+                let id = machine.as_ref().map(|machine| machine.id()).unwrap_or_default();
+                let shell = machine.and_then(|machine| machine.shell());
+                let shell = shell.unwrap_or_else(|| format!("rimg ssh {}", cx.build));
+                cx.ui.emit(Event::MachineKept { build: cx.build.to_string(), machine: name, id, shell });
             }
             Ok(false) => cx.ui.info(format!("nothing of {name} to keep: it is not rimg's, and stays as it is")),
             Err(error) => cx.ui.warn(format!("{name} is not kept: {error}")),

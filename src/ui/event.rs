@@ -198,6 +198,8 @@ pub enum Event {
         build: String,
         machine: String,
         id: String,
+        /// The command that opens a shell in it.
+        shell: String,
     },
     Artifact {
         build: String,

@@ -150,11 +150,12 @@ impl Lines {
                     self.push(time, build, &style.dim(&line));
                 }
             }
-            Event::MachineKept { build, machine, .. } => {
+            Event::MachineKept { build, machine, shell, .. } => {
                 let build_name = text::sanitize(build);
                 let line = format!(
-                    "{} is kept: `rimg ssh {build_name}` opens a shell in it, `rimg gc {build_name}` ends it",
-                    text::sanitize(machine)
+                    "{} is kept: `{}` opens a shell in it, `rimg gc {build_name}` ends it",
+                    text::sanitize(machine),
+                    text::sanitize(shell)
                 );
                 self.push(time, build, &style.warning(&line));
             }

@@ -58,7 +58,7 @@ pub struct Summary<O, E> {
     artifacts: Vec<Made>,
     errors: Vec<(Option<String>, ErrorReport)>,
     /// Machines that stay up, by their builds.
-    kept: Vec<(String, String)>,
+    kept: Vec<(String, String, String)>,
     /// What was removed at the ends of builds, and what could not be.
     removed: (usize, usize),
     warnings: usize,
@@ -156,17 +156,16 @@ impl<O: Write + Send, E: Write + Send> Summary<O, E> {
             return;
         }
         self.heading(lines, "Kept machines");
-        let mut builds: Vec<&str> = Vec::new();
-        for (build, machine) in &self.kept {
+        let mut ways: Vec<(&str, &str)> = Vec::new();
+        for (build, machine, shell) in &self.kept {
             lines.push(format!("  {}: {}", text::sanitize(build), text::sanitize(machine)));
-            if !builds.contains(&build.as_str()) {
-                builds.push(build);
+            if !ways.contains(&(build, shell)) {
+                ways.push((build, shell));
             }
         }
-        for build in builds {
-            let build = text::sanitize(build);
-            lines.push(format!("  a shell in it: rimg ssh {build}"));
-            lines.push(format!("  to end it:     rimg gc {build}"));
+        for (build, shell) in ways {
+            lines.push(format!("  a shell in it: {}", text::sanitize(shell)));
+            lines.push(format!("  to end it:     rimg gc {}", text::sanitize(build)));
         }
     }
 
@@ -317,7 +316,9 @@ impl<O: Write + Send, E: Write + Send> Renderer for Summary<O, E> {
                     self.artifacts.push(Made { build: build.clone(), id: id.clone(), label, files: files.clone() });
                 }
             }
-            Event::MachineKept { build, machine, .. } => self.kept.push((build.clone(), machine.clone())),
+            Event::MachineKept { build, machine, shell, .. } => {
+                self.kept.push((build.clone(), machine.clone(), shell.clone()));
+            }
             Event::ResourceRemoved { ok: true, .. } => self.removed.0 += 1,
             Event::ResourceRemoved { ok: false, .. } => self.removed.1 += 1,
             Event::Message { level: Level::Warn, .. } => self.warnings += 1,
