@@ -797,3 +797,50 @@ function rimg.amazon.ebs(options) end
 ---@param options rimg.AmazonSurrogateOptions
 ---@return rimg.Machine
 function rimg.amazon.surrogate(options) end
+
+--- Options of an image that is made on the EC2 instance that rimg itself runs on: a volume is attached to it, mounted, and
+--- worked on in a chroot. Names are Packer's (`amazon-chroot`). Options of access, of the image, its copies and who may use it
+--- stand in the same table; `region` is the instance's own.
+---@class rimg.AmazonChrootOptions : rimg.AmazonSourceOptions, rimg.AmazonMountOptions, rimg.AmazonRootVolumeOptions, rimg.AmazonAmiOptions, rimg.AmazonCopyOptions, rimg.AmazonShareOptions, rimg.AmazonAccess
+---@field from_scratch boolean? Whether the volume is empty at first, in the place of a source image. Wants `root_volume_size`, `root_device_name` and `pre_mount_commands` that make a file system. Default `false`.
+---@field command_wrapper string[]? The words in front of every program that needs root: `{ "sudo", "-n" }`. Packer's `"sudo {{.Command}}"` is not taken: words are not taken apart by a shell again. Default: none, and rimg is root.
+---@field ami_architecture ("arm64"|"i386"|"x86_64")? The processor that the image is for. Default: the source's, else this instance's.
+---@field ami_virtualization_type "hvm"? Amazon starts no others any more. Default `hvm`.
+
+--- Where the volume is, how it is mounted, and what is in it while it is worked on.
+---@class rimg.AmazonMountOptions
+---@field device_path string? What the volume is attached as, `"/dev/sdf"`. Default: the first of `/dev/sdf` to `/dev/sdp` that is free.
+---@field nvme_device_path string? The device that this host has for it, `"/dev/nvme1n1"`. Default: found by the volume's id, the serial number of the device, else by its name.
+---@field pre_mount_commands string[]? Lines for this host's shell, run as root one by one before the volume is mounted; `{{.Device}}` is its device. Default: none.
+---@field mount_partition (integer|string)? The number of the partition that is the root; 0 mounts the volume itself. Default 1.
+---@field mount_options string[]? Options of mount(8), each behind a `-o`: `{ "noatime" }`; `{ "nouuid" }` for an XFS whose twin is mounted. Default: none.
+---@field mount_path string? The folder it is mounted in, which is not there yet or empty. Default: a private one in `/run`.
+---@field post_mount_commands string[]? Lines for this host's shell, run as root one by one when the volume is mounted and nothing is in it yet; `{{.Device}}` and `{{.MountPath}}` are known. Default: none.
+---@field chroot_mounts string[][]? What is mounted in it: lists of type, what and where, of which `bind` binds a folder. Default: `proc`, `sysfs`, a bind of `/dev`, `devpts`, and `binfmt_misc` where this host has it.
+---@field copy_files string[]? Files of this host that are in it, at the same paths, as long as it is worked on; what was there before is put back, unless the script has written the file anew. Default: `{ "/etc/resolv.conf" }`.
+
+--- The volume, which becomes the image's root.
+---@class rimg.AmazonRootVolumeOptions
+---@field root_device_name string? What the image calls its root, `"/dev/xvda"`. Default: as the source does.
+---@field root_volume_size integer? Its size in GiB; the file system in it is not made larger. Default: the source's.
+---@field root_volume_type ("gp3"|"gp2"|"io2"|"io1"|"st1"|"sc1"|"standard")? Its type, also in the image. Default: the source's, else `gp3`.
+---@field root_volume_tags table<string, string>? Tags of the volume, which is removed in the end.
+---@field root_volume_encrypt_boot boolean? Whether it is encrypted, and with it the image. Default: as the source is, or as the account demands.
+---@field root_volume_kms_key_id string? The key to encrypt with, beside `root_volume_encrypt_boot = true`. Default: the region's key for EBS.
+
+--- Makes a volume of an image's root, attaches it to the instance that rimg runs on, mounts it, and returns it as a machine
+--- whose commands run in it as root; `vm:finish` unmounts it, takes a snapshot and registers the image. No instance is
+--- launched or waited for. rimg must run on EC2, as root or with a `command_wrapper`.
+---
+--- ```lua
+--- local vm = rimg.amazon.chroot {
+---   ami_name = "web-" .. rimg.timestamp(),
+---   source_ami_filter = { owners = { "136693071363" }, filters = { name = "debian-12-amd64-*" }, most_recent = true },
+--- }
+--- vm:shell "apt-get update && apt-get install --yes nginx"
+--- vm:finish()
+--- ```
+---@async
+---@param options rimg.AmazonChrootOptions
+---@return rimg.Machine
+function rimg.amazon.chroot(options) end

@@ -52,6 +52,8 @@ pub const REGISTRY: &[Entry] = &[
     amazon::EBS,
     #[cfg(feature = "amazon")]
     amazon::SURROGATE,
+    #[cfg(feature = "amazon")]
+    amazon::CHROOT,
     #[cfg(test)]
     folder::ENTRY,
 ];
@@ -60,4 +62,6 @@ pub const REGISTRY: &[Entry] = &[
 pub const COLLECTORS: Collectors<'static> = &[
     #[cfg(feature = "amazon")]
     (amazon::COLLECTOR, &amazon::Amazon),
+    #[cfg(feature = "amazon")]
+    (amazon::MOUNTS_COLLECTOR, &amazon::Mounts),
 ];

@@ -28,6 +28,18 @@ const INSTANCE: [&str; 8] = [
 /// What an image needs, and its removal where it fails.
 const IMAGE: [&str; 4] = ["ec2:CreateImage", "ec2:DeleteSnapshot", "ec2:DeregisterImage", "ec2:DescribeSnapshots"];
 
+/// What a volume needs that this instance works on, to be made, attached, found again and removed.
+const VOLUME: [&str; 8] = [
+    "ec2:AttachVolume",
+    "ec2:CreateTags",
+    "ec2:CreateVolume",
+    "ec2:DeleteVolume",
+    "ec2:DescribeImages",
+    "ec2:DescribeInstances",
+    "ec2:DescribeVolumes",
+    "ec2:DetachVolume",
+];
+
 const KEY_PAIR: [&str; 3] = ["ec2:DeleteKeyPair", "ec2:DescribeKeyPairs", "ec2:ImportKeyPair"];
 
 const SECURITY_GROUP: [&str; 3] = ["ec2:CreateSecurityGroup", "ec2:DeleteSecurityGroup", "ec2:DescribeSecurityGroups"];
@@ -86,6 +98,21 @@ pub fn surrogate(run: &RunOptions, image: &ImageOptions, makes_key: bool) -> Vec
     let mut needed = ebs(run, image, makes_key);
     if !image.skip_create_ami {
         needed.retain(|action| *action != "ec2:CreateImage");
+        needed.extend(["ec2:CreateSnapshot", "ec2:RegisterImage"]);
+    }
+    needed
+}
+
+/// Returns what `rimg.amazon.chroot` needs; `encrypts` where the volume is encrypted with a key of the account's own.
+pub fn chroot(image: &ImageOptions, encrypts: bool) -> Vec<&'static str> {
+    let mut needed = VOLUME.to_vec();
+    let devices = image.ami_block_device_mappings.iter().any(|device| device.kms_key_id.is_some());
+    if encrypts || devices || image.kms_key_id.is_some() || !image.region_kms_key_ids.is_empty() {
+        needed.extend(KEY);
+    }
+    if !image.skip_create_ami {
+        needed.extend(of_image(image));
+        needed.retain(|action| !["ec2:CreateImage", "ec2:ModifyInstanceAttribute"].contains(action));
         needed.extend(["ec2:CreateSnapshot", "ec2:RegisterImage"]);
     }
     needed
@@ -153,7 +180,8 @@ mod tests {
     #[test]
     fn no_action_of_the_builder_is_forgotten() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/builder/amazon");
-        for entry in std::fs::read_dir(folder).unwrap() {
+        let entries = [folder.join("chroot"), folder].map(|folder| std::fs::read_dir(folder).unwrap());
+        for entry in entries.into_iter().flatten() {
             let path = entry.unwrap().path();
             let source = if path.is_file() { std::fs::read_to_string(&path).unwrap() } else { continue };
             for rest in source.split("client.failed(\"").skip(1) {
@@ -162,6 +190,21 @@ mod tests {
                 assert!(known, "{action} of {}", path.display());
             }
         }
+    }
+
+    #[test]
+    fn a_chroot_needs_no_instance() {
+        let image = ImageOptions { ena_support: Some(true), ..ImageOptions::default() };
+        let needed = chroot(&image, false);
+        for action in ["ec2:AttachVolume", "ec2:DetachVolume", "ec2:CreateSnapshot", "ec2:RegisterImage"] {
+            assert!(needed.contains(&action), "{action}: {needed:?}");
+        }
+        for action in ["ec2:RunInstances", "ec2:CreateImage", "ec2:ModifyInstanceAttribute", "kms:Decrypt"] {
+            assert!(!needed.contains(&action), "{action}: {needed:?}");
+        }
+        assert!(chroot(&image, true).contains(&"kms:CreateGrant"));
+        let nothing = ImageOptions { skip_create_ami: true, ..ImageOptions::default() };
+        assert!(!chroot(&nothing, false).contains(&"ec2:CreateSnapshot"));
     }
 
     #[test]

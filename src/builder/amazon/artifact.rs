@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 
-use crate::engine::Artifact;
+use super::image_options::ImageOptions;
+use super::{AccessOptions, Client, made};
+use crate::engine::options::OptionTable;
+use crate::engine::{Artifact, Value};
+use crate::error::Result;
 
 /// An image of one region, and the snapshots it stands on.
 pub struct Regional {
@@ -34,12 +38,32 @@ pub fn of(builder: &str, images: Vec<Regional>, build: String) -> Artifact {
     }
 }
 
-/// Returns one of images that nobody has made.
-pub fn pretended(builder: &str, regions: &[&str], build: String) -> Artifact {
-    let image = |region: &&str| Regional {
-        region: (*region).to_owned(),
+/// Returns one of images that nobody has made, in the region `own` and those that they would be copied to.
+pub fn pretended(builder: &str, image: &ImageOptions, own: &str, build: String) -> Artifact {
+    let own = Some(own).filter(|_| !image.skip_save_build_region);
+    let others = image.ami_regions.iter().map(String::as_str).filter(|region| Some(*region) != own);
+    let regions = own.into_iter().chain(others).filter(|_| !image.skip_create_ami);
+    let image = |region: &str| Regional {
+        region: region.to_owned(),
         id: "ami-0123456789abcdef0".to_owned(),
         snapshots: vec!["snap-0123456789abcdef0".to_owned()],
     };
-    of(builder, regions.iter().map(image).collect(), build)
+    of(builder, regions.map(image).collect(), build)
+}
+
+/// Removes the images of an artifact, and their snapshots; those that are gone already are fine.
+pub async fn destroy(options: Value, artifact: Artifact) -> Result<()> {
+    let mut table = OptionTable::new("destroy", options)?;
+    let client = Client::connect(&table.take::<AccessOptions>()?).await?;
+    let of = |name: &str| artifact.metadata.get(name).and_then(|of| of.as_object()).cloned().unwrap_or_default();
+    let (images, snapshots) = (of("images"), of("snapshots"));
+    for (region, id) in &images {
+        let client = client.in_region(region);
+        made::deregister(&client, id.as_str().unwrap_or_default()).await?;
+        let of_image = snapshots.get(region).and_then(|ids| ids.as_array()).into_iter().flatten();
+        for snapshot in of_image.filter_map(|id| id.as_str()) {
+            made::delete_snapshot(&client, snapshot).await?;
+        }
+    }
+    Ok(())
 }

@@ -16,7 +16,7 @@ use super::made::{self, BUILD, MARK, Made, RUN, Sort};
 use super::register;
 use super::surrogate;
 use super::wait::{self, snapshots_of};
-use super::{Client, tags};
+use super::{Client, tags, wrong};
 use crate::engine::{Artifact, BuildCx, CaptureSpec};
 use crate::error::{Error, Kind, Result};
 
@@ -34,56 +34,114 @@ pub fn name<'n>(spec: &'n CaptureSpec, image: &'n ImageOptions) -> Result<&'n st
     check_name(if spec.name.is_some() { "name" } else { "ami_name" }, name).map(|()| name)
 }
 
-/// Makes the image and its copies. Only when all of them are there, it is finished: what was made of one that is not goes.
-pub async fn capture(machine: &AmazonMachine, spec: &CaptureSpec, cx: &BuildCx) -> Result<Artifact> {
-    let options = &machine.image;
-    if options.skip_create_ami {
-        return Ok(artifact::of(machine.kind, Vec::new(), cx.build.to_string()));
+/// Checks what `vm:finish` is going to be asked for.
+pub fn check(spec: &CaptureSpec, image: &ImageOptions) -> Result<()> {
+    if image.skip_create_ami {
+        return Ok(());
     }
-    let name = name(spec, options)?;
-    let client = &machine.client;
-    if options.force_deregister {
-        existing::replace(client, name, options.force_delete_snapshot).await?;
+    let given = [
+        ("output_directory", spec.output_directory.is_some()),
+        ("format", spec.format.is_some()),
+        ("compact", spec.compact.is_some()),
+        ("compress", spec.compress.is_some()),
+    ];
+    if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
+        return Err(wrong(*option, "an image of Amazon's is no file: it stays in its regions"));
     }
-    // An image that others are only copied from goes in the end, and leaves its name to the copy in its own region.
-    let encrypts = options.encrypt_boot == Some(true);
-    let passing = encrypts || options.skip_save_build_region;
-    let first = original(machine, (!passing).then_some(name), cx).await?;
-    let others: Vec<&String> = options.ami_regions.iter().filter(|region| **region != *client.region).collect();
-    let wanted = copy::Wanted { name, source: &first, options, cx };
-    let own = (encrypts && !options.skip_save_build_region).then_some(&*client.region).into_iter();
-    let copies =
-        join_all(own.chain(others.iter().map(|region| region.as_str())).map(|region| wanted.make(region))).await;
-    let mut images = Vec::new();
-    let mut failures = Vec::new();
-    for copied in copies {
-        match copied {
-            Ok(copied) => images.push(copied),
-            Err(failure) => failures.push(failure),
+    name(spec, image).map(drop)
+}
+
+/// An image on its way, and its copies. Only when all of them are there, it is finished: what was made of one that is not
+/// goes.
+pub struct Capture<'a> {
+    /// The builder's name.
+    pub kind: &'static str,
+    pub client: &'a Client,
+    pub options: &'a ImageOptions,
+    name: &'a str,
+}
+
+impl<'a> Capture<'a> {
+    /// Makes room for the image; none where none is wanted.
+    pub async fn begin(
+        kind: &'static str,
+        client: &'a Client,
+        options: &'a ImageOptions,
+        spec: &'a CaptureSpec,
+    ) -> Result<Option<Self>> {
+        if options.skip_create_ami {
+            return Ok(None);
         }
+        let name = name(spec, options)?;
+        if options.force_deregister {
+            existing::replace(client, name, options.force_delete_snapshot).await?;
+        }
+        Ok(Some(Capture { kind, client, options, name }))
     }
-    if let Some((region, error)) = failures.pop() {
-        return Err(incomplete(region, error, &failures, &images));
+
+    /// Returns what the image in the build's own region is called. One that others are only copied from goes in the end,
+    /// and leaves its name to the copy in its own region.
+    pub fn own_name(&self) -> Option<&str> {
+        (!self.is_passing()).then_some(self.name)
     }
-    if passing {
-        cx.resources.release(first.made.resource).await?;
-    } else {
-        image_access::apply(&first, options).await?;
-        images.push(first);
+
+    fn is_passing(&self) -> bool {
+        self.options.encrypt_boot == Some(true) || self.options.skip_save_build_region
     }
-    images.sort_by_key(|image| *image.client.region != *client.region);
-    for image in &images {
-        cx.resources.forget(image.made.resource);
+
+    /// Copies the image of the build's own region to all that are wanted, and does the rest that is wanted of them.
+    pub async fn complete(&self, first: Captured, cx: &BuildCx) -> Result<Artifact> {
+        let images = self.copies(first, cx).await?;
+        let images = images.into_iter().map(|image| Regional {
+            region: image.client.region.to_string(),
+            id: image.id,
+            snapshots: image.snapshots,
+        });
+        Ok(artifact::of(self.kind, images.collect(), cx.build.to_string()))
     }
-    for image in &images {
-        image_access::protect(image, options).await?;
+
+    async fn copies(&self, first: Captured, cx: &BuildCx) -> Result<Vec<Captured>> {
+        let Capture { client, options, name, .. } = *self;
+        let (encrypts, passing) = (options.encrypt_boot == Some(true), self.is_passing());
+        let others: Vec<&String> = options.ami_regions.iter().filter(|region| **region != *client.region).collect();
+        let wanted = copy::Wanted { name, source: &first, options, cx };
+        let own = (encrypts && !options.skip_save_build_region).then_some(&*client.region).into_iter();
+        let copies =
+            join_all(own.chain(others.iter().map(|region| region.as_str())).map(|region| wanted.make(region))).await;
+        let mut images = Vec::new();
+        let mut failures = Vec::new();
+        for copied in copies {
+            match copied {
+                Ok(copied) => images.push(copied),
+                Err(failure) => failures.push(failure),
+            }
+        }
+        if let Some((region, error)) = failures.pop() {
+            return Err(incomplete(region, error, &failures, &images));
+        }
+        if passing {
+            cx.resources.release(first.made.resource).await?;
+        } else {
+            image_access::apply(&first, options).await?;
+            images.push(first);
+        }
+        images.sort_by_key(|image| *image.client.region != *client.region);
+        for image in &images {
+            cx.resources.forget(image.made.resource);
+        }
+        for image in &images {
+            image_access::protect(image, options).await?;
+        }
+        Ok(images)
     }
-    let images = images.into_iter().map(|image| Regional {
-        region: image.client.region.to_string(),
-        id: image.id,
-        snapshots: image.snapshots,
-    });
-    Ok(artifact::of(machine.kind, images.collect(), cx.build.to_string()))
+}
+
+/// Makes the image of an instance, and its copies.
+pub async fn capture(machine: &AmazonMachine, spec: &CaptureSpec, cx: &BuildCx) -> Result<Artifact> {
+    match Capture::begin(machine.kind, &machine.client, &machine.image, spec).await? {
+        None => Ok(artifact::of(machine.kind, Vec::new(), cx.build.to_string())),
+        Some(capture) => capture.complete(original(machine, capture.own_name(), cx).await?, cx).await,
+    }
 }
 
 /// Says which copies have failed, and what becomes of the others.

@@ -5,22 +5,20 @@ use std::sync::{Arc, LazyLock};
 use async_trait::async_trait;
 use tokio_util::task::TaskTracker;
 
-use super::artifact::{self, Regional};
+use super::artifact;
 use super::capture;
 use super::image_options::ImageOptions;
 use super::instance::{self, Launch};
 use super::machine::AmazonMachine;
-use super::made;
 use super::network::Network;
 use super::run_options::RunOptions;
 use super::surrogate::SurrogateOptions;
 use super::watch::Watch;
 use super::windows_password::{self, Decrypter};
-use super::{AccessOptions, Client, actions, existing, key_pair, profile, session_manager, source, tags, wait, wrong};
+use super::{AccessOptions, Client, actions, key_pair, profile, session_manager, source, tags, target, wrong};
 use crate::builder::Entry;
 use crate::communicator::ssh::SshOptions;
 use crate::communicator::ssh::keys::TemporaryKeyOptions;
-use crate::engine::artifact::INSTEAD;
 use crate::engine::options::{OptionTable, fields};
 use crate::engine::{Artifact, BuildCx, Builder, CaptureSpec, Checkpoint, Machine, Value};
 use crate::error::{Error, Kind, Result};
@@ -37,7 +35,7 @@ pub const ENTRY: Entry = Entry {
         &FIELDS
     },
     boot_options: Some(boot_options),
-    destroy_artifact: Some(|options, artifact| Box::pin(destroy_artifact(options, artifact))),
+    destroy_artifact: Some(|options, artifact| Box::pin(artifact::destroy(options, artifact))),
     decode: |value| decode("rimg.amazon.ebs", value, |_| Ok(None)),
 };
 
@@ -51,7 +49,7 @@ pub const SURROGATE_ENTRY: Entry = Entry {
         &FIELDS
     },
     boot_options: Some(boot_options),
-    destroy_artifact: Some(|options, artifact| Box::pin(destroy_artifact(options, artifact))),
+    destroy_artifact: Some(|options, artifact| Box::pin(artifact::destroy(options, artifact))),
     decode: |value| decode("rimg.amazon.surrogate", value, |table| table.take().map(Some)),
 };
 
@@ -84,14 +82,6 @@ fn decode(
         builder.temporary_key.temporary_key_pair_type.get_or_insert_with(|| "rsa".to_owned());
     }
     Ok(Arc::new(builder))
-}
-
-/// Says that a build need not be done, and what there is in the place of what it would make.
-fn instead(error: Error, artifact: &Artifact) -> Error {
-    match serde_json::to_value(artifact) {
-        Ok(artifact) => error.field(INSTEAD, artifact),
-        Err(e) => error.caused_by(e),
-    }
 }
 
 /// Makes instances, and images of them.
@@ -128,23 +118,6 @@ fn boot_options(value: Value, artifact: &Artifact) -> Result<Value> {
     Ok(Value::Map(entries))
 }
 
-/// Removes the images of an artifact, and their snapshots; those that are gone already are fine.
-async fn destroy_artifact(options: Value, artifact: Artifact) -> Result<()> {
-    let mut table = OptionTable::new("destroy", options)?;
-    let client = Client::connect(&table.take::<AccessOptions>()?).await?;
-    let of = |name: &str| artifact.metadata.get(name).and_then(|of| of.as_object()).cloned().unwrap_or_default();
-    let (images, snapshots) = (of("images"), of("snapshots"));
-    for (region, id) in &images {
-        let client = client.in_region(region);
-        made::deregister(&client, id.as_str().unwrap_or_default()).await?;
-        let of_image = snapshots.get(region).and_then(|ids| ids.as_array()).into_iter().flatten();
-        for snapshot in of_image.filter_map(|id| id.as_str()) {
-            made::delete_snapshot(&client, snapshot).await?;
-        }
-    }
-    Ok(())
-}
-
 impl EbsBuilder {
     /// Tells whether the script says how to log in.
     fn has_credentials(&self) -> bool {
@@ -158,39 +131,6 @@ impl EbsBuilder {
         };
         let names = ("ssh_private_key_file", "ssh_private_key_passphrase");
         Decrypter::read(file, self.ssh.ssh_private_key_passphrase.as_deref(), names, cx).await.map(Some)
-    }
-
-    /// Finds out now what would refuse the image in the end.
-    async fn check_target(&self, client: &Client, cx: &BuildCx) -> Result<()> {
-        let Some(name) = self.image.ami_name.as_deref().filter(|_| !self.image.skip_create_ami) else { return Ok(()) };
-        if !self.image.ami_regions.is_empty() && !self.image.skip_region_validation {
-            let known = super::regions::names(client, false).await?;
-            if let Some(unknown) = self.image.ami_regions.iter().find(|region| !known.contains(region)) {
-                let error = wrong("ami_regions", format!("the account has no region {unknown:?}"));
-                let names: Vec<&str> = known.iter().map(String::as_str).collect();
-                return Err(match crate::engine::options::did_you_mean(unknown, &names) {
-                    Some(hint) => error.hint(hint),
-                    None => error.hint("a region that is off by default must be enabled in the account first"),
-                });
-            }
-        }
-        if self.image.force_deregister || self.image.skip_save_build_region {
-            return Ok(());
-        }
-        let Some(image) = existing::named(client, name).await? else { return Ok(()) };
-        let id = image.image_id().unwrap_or_default();
-        let message = format!("there is an image {name:?} in {} already: {id}", client.region);
-        let error = Error::new(Kind::Exists, message).field("image", id);
-        Err(match self.image.skip_if_exists {
-            true => {
-                let (region, snapshots) = (client.region.to_string(), wait::snapshots_of(&image));
-                let image = Regional { region, id: id.to_owned(), snapshots };
-                instead(error, &artifact::of(self.kind(), vec![image], cx.build.to_string()))
-            }
-            false => error
-                .hint("a name is taken once in a region: ami_name = \"web-\" .. rimg.isotime(\"%Y%m%d-%H%M%S\")")
-                .hint("force_deregister = true replaces it, skip_if_exists = true is content with it"),
-        })
     }
 }
 
@@ -236,27 +176,11 @@ impl Builder for EbsBuilder {
     }
 
     fn check_capture(&self, spec: &CaptureSpec, _cx: &BuildCx) -> Result<()> {
-        if self.image.skip_create_ami {
-            return Ok(());
-        }
-        let given = [
-            ("output_directory", spec.output_directory.is_some()),
-            ("format", spec.format.is_some()),
-            ("compact", spec.compact.is_some()),
-            ("compress", spec.compress.is_some()),
-        ];
-        if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
-            return Err(wrong(*option, "an image of Amazon's is no file: it stays in its regions"));
-        }
-        capture::name(spec, &self.image).map(drop)
+        capture::check(spec, &self.image)
     }
 
     fn pretend(&self, artifact: Artifact) -> Artifact {
-        let (own, image) = (self.access.pretended_region(), &self.image);
-        let own = Some(own.as_str()).filter(|_| !image.skip_save_build_region);
-        let others = image.ami_regions.iter().map(String::as_str).filter(|region| Some(*region) != own);
-        let regions: Vec<&str> = own.into_iter().chain(others).filter(|_| !image.skip_create_ami).collect();
-        artifact::pretended(self.kind(), &regions, artifact.build)
+        artifact::pretended(self.kind(), &self.image, &self.access.pretended_region(), artifact.build)
     }
 
     async fn launch(&self, cx: &BuildCx, _from: Option<&Checkpoint>) -> Result<Arc<dyn Machine>> {
@@ -265,8 +189,8 @@ impl Builder for EbsBuilder {
         }
         let mut decrypter = self.own_decrypter(cx).await?;
         let client = Client::connect(&self.access).await?;
-        self.check_target(&client, cx).await?;
-        let source = source::find(&client, &self.run).await?;
+        target::check(&client, &self.image, self.kind(), cx).await?;
+        let source = source::find(&client, self.run.source()).await?;
         let image = source.image_id().unwrap_or_default().to_owned();
         cx.ui.info(format!("From {image} ({})", source.name().unwrap_or("without a name")));
         let network = Network::find(&client, &self.run).await?;

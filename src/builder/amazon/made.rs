@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Client;
 use super::access::AccessOptions;
+use super::chroot::volume;
 use super::error::{code, is_not_found};
 use super::filters::filter;
 use super::wait::snapshots_of;
@@ -28,9 +29,9 @@ pub const MARK: &str = "rimg:id";
 pub const BUILD: &str = "rimg:build";
 
 /// How long AWS may take to end an instance, and what waits for that.
-const ENDING: Duration = Duration::from_secs(10 * 60);
+pub const ENDING: Duration = Duration::from_secs(10 * 60);
 /// How long a request that is repeated until something else is gone waits in between.
-const PAUSE: Duration = Duration::from_secs(2);
+pub const PAUSE: Duration = Duration::from_secs(2);
 
 /// The name that journals have for what is found here.
 pub const COLLECTOR: &str = "amazon";
@@ -51,6 +52,8 @@ pub enum Sort {
     LaunchTemplate,
     /// A session of Session Manager.
     Session,
+    /// A volume that is attached to the instance that rimg runs on.
+    Volume,
 }
 
 impl Sort {
@@ -63,6 +66,7 @@ impl Sort {
             Sort::Profile => "instance profile",
             Sort::LaunchTemplate => "launch template",
             Sort::Session => "session",
+            Sort::Volume => "volume",
         }
     }
 }
@@ -169,6 +173,7 @@ impl Thing {
             Sort::Profile => profile::remove(client, &self.mark, dry_run).await,
             Sort::LaunchTemplate => launch_template::remove(client, &self.mark, dry_run).await,
             Sort::Session => session_manager::end(client, &self.mark, id, dry_run).await,
+            Sort::Volume => volume::remove(client, self.tagged(), id, dry_run).await,
         }
     }
 
@@ -195,11 +200,8 @@ impl Thing {
             Ok(answer) => answer.volumes.unwrap_or_default(),
             Err(e) => return Err(client.failed("ec2:DescribeVolumes", e).await),
         };
-        for volume in volumes.iter().filter(|_| !dry_run).filter_map(|volume| volume.volume_id()) {
-            match client.ec2.delete_volume().volume_id(volume).send().await {
-                Err(e) if !is_not_found(&e) => return Err(client.failed("ec2:DeleteVolume", e).await),
-                _ => {}
-            }
+        for id in volumes.iter().filter(|_| !dry_run).filter_map(|volume| volume.volume_id()) {
+            volume::delete(client, id).await?;
         }
         Ok(!ids.is_empty() || !volumes.is_empty())
     }

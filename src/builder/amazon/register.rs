@@ -9,6 +9,7 @@ use super::capture::{Captured, tags_of};
 use super::existing;
 use super::image_options::ImageOptions;
 use super::made::{Made, Sort};
+use super::tags::Tags;
 use super::wait;
 use super::{Client, tags};
 use crate::engine::BuildCx;
@@ -56,7 +57,13 @@ pub async fn registered(
         )
         .set_tpm_support(options.tpm_support.as_deref().map(TpmSupportValues::from))
         .set_uefi_data(options.uefi_data.clone())
-        .set_imds_support(options.imds_support.as_deref().map(ImdsSupportValues::from))
+        .set_imds_support(
+            options
+                .imds_support
+                .as_deref()
+                .or(image.imds_support.as_ref().map(|support| support.as_str()))
+                .map(ImdsSupportValues::from),
+        )
         .set_block_device_mappings(Some(image.block_device_mappings().iter().map(disk).collect()))
         .set_tag_specifications(tags::specifications(&[(ResourceType::Image, &image_tags)]));
     let id = match request.send().await {
@@ -73,7 +80,29 @@ pub async fn registered(
     Ok(Captured { client: client.clone(), snapshots: wait::snapshots_of(&image), id, made })
 }
 
-/// Returns a disk of an image as a request has it: the snapshot knows whether it is encrypted, and may not be told.
+/// Makes a snapshot of a volume, and waits until it holds all of it.
+pub async fn snapshot(
+    client: &Client,
+    volume: &str,
+    description: String,
+    with_tags: &Tags,
+    cx: &BuildCx,
+) -> Result<String> {
+    let request = client
+        .ec2
+        .create_snapshot()
+        .volume_id(volume)
+        .description(description)
+        .set_tag_specifications(tags::specifications(&[(ResourceType::Snapshot, with_tags)]));
+    let id = match request.send().await {
+        Ok(answer) => answer.snapshot_id.unwrap_or_default(),
+        Err(e) => return Err(client.failed("ec2:CreateSnapshot", e).await),
+    };
+    wait::snapshot_completed(client, &id, client.patience(None, wait::IMAGE), cx).await?;
+    Ok(id)
+}
+
+/// Returns a disk of an image as a request has it: a snapshot knows whether it is encrypted, and may not be told.
 fn disk(mapping: &BlockDeviceMapping) -> BlockDeviceMapping {
     let ebs = mapping.ebs.as_ref().map(|ebs| {
         EbsBlockDevice::builder()
@@ -83,11 +112,14 @@ fn disk(mapping: &BlockDeviceMapping) -> BlockDeviceMapping {
             .set_iops(ebs.iops)
             .set_throughput(ebs.throughput)
             .set_delete_on_termination(ebs.delete_on_termination)
+            .set_encrypted(ebs.encrypted.filter(|_| ebs.snapshot_id.is_none()))
+            .set_kms_key_id(ebs.kms_key_id.clone().filter(|_| ebs.snapshot_id.is_none()))
             .build()
     });
     BlockDeviceMapping::builder()
         .set_device_name(mapping.device_name.clone())
         .set_virtual_name(mapping.virtual_name.clone())
+        .set_no_device(mapping.no_device.clone())
         .set_ebs(ebs)
         .build()
 }

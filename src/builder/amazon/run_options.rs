@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::block_device::BlockDevice;
 use super::filters::{Filters, Texts};
-use super::{one_of, wrong};
+use super::{one_of, source, wrong};
 use crate::engine::options::{Any, Blob, Scalar};
 use crate::engine::{BuildCx, Seconds};
 use crate::error::{Error, Kind, Result};
@@ -157,21 +157,7 @@ const INTERFACES: [&str; 6] = ["public_ip", "private_ip", "public_dns", "private
 impl RunOptions {
     /// Checks what can be told without asking anybody.
     pub fn validate(&self, cx: &BuildCx) -> Result<()> {
-        match (&self.source_ami, &self.source_ami_filter) {
-            (None, None) => {
-                return Err(wrong("source_ami", "is required, or `source_ami_filter`: an instance starts from an image")
-                    .hint("source_ami_filter = { filters = { name = \"debian-12-amd64-*\" }, owners = { \"136693071363\" }, most_recent = true }"));
-            }
-            (Some(_), Some(_)) => return Err(wrong("source_ami_filter", "finds an image, and `source_ami` names one")),
-            (None, Some(filter)) if filter.owners.is_empty() => {
-                return Err(wrong(
-                    "source_ami_filter.owners",
-                    "is required: anybody may publish an image under any name",
-                )
-                .hint("owners = { \"amazon\" }, { \"self\" }, or the publisher's account id"));
-            }
-            _ => {}
-        }
+        source::check(self.source())?;
         if self.types().is_empty() {
             return Err(wrong("instance_type", "is required: \"t3.micro\""));
         }
@@ -274,6 +260,11 @@ impl RunOptions {
     /// Tells whether AWS may take the instance back.
     pub fn is_spot(&self) -> bool {
         self.spot_price.is_some()
+    }
+
+    /// Returns what names or finds the image it starts from.
+    pub fn source(&self) -> source::Wanted<'_> {
+        (self.source_ami.as_deref(), self.source_ami_filter.as_ref())
     }
 
     /// Returns the types of instance that may do, the wanted first.

@@ -4,12 +4,32 @@ use aws_sdk_ec2::types::Image;
 
 use super::Client;
 use super::error::is_not_found;
-use super::run_options::{AmiFilter, RunOptions};
+use super::run_options::AmiFilter;
+use super::wrong;
 use crate::error::{Error, Kind, Result};
 
+/// What names or finds a source image: the options `source_ami` and `source_ami_filter`.
+pub type Wanted<'a> = (Option<&'a str>, Option<&'a AmiFilter>);
+
+/// Checks what can be told without asking anybody.
+pub fn check(wanted: Wanted<'_>) -> Result<()> {
+    match wanted {
+        (None, None) => {
+            Err(wrong("source_ami", "is required, or `source_ami_filter`: the image to start from")
+                .hint("source_ami_filter = { filters = { name = \"debian-12-amd64-*\" }, owners = { \"136693071363\" }, most_recent = true }"))
+        }
+        (Some(_), Some(_)) => Err(wrong("source_ami_filter", "finds an image, and `source_ami` names one")),
+        (None, Some(filter)) if filter.owners.is_empty() => {
+            Err(wrong("source_ami_filter.owners", "is required: anybody may publish an image under any name")
+                .hint("owners = { \"amazon\" }, { \"self\" }, or the publisher's account id"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Finds the source image in the client's region.
-pub async fn find(client: &Client, options: &RunOptions) -> Result<Image> {
-    match (&options.source_ami, &options.source_ami_filter) {
+pub async fn find(client: &Client, wanted: Wanted<'_>) -> Result<Image> {
+    match wanted {
         (Some(id), _) => by_id(client, id).await,
         (None, Some(filter)) => by_filter(client, filter).await,
         (None, None) => Err(Error::new(Kind::Option, "option `source_ami` is required")),

@@ -1,6 +1,6 @@
 //! `rimg.amazon.surrogate{…}`: an image of a volume that was worked on as a second disk of an instance.
 
-use aws_sdk_ec2::types::{BlockDeviceMapping, EbsBlockDevice, Image, ResourceType, VolumeType};
+use aws_sdk_ec2::types::{BlockDeviceMapping, EbsBlockDevice, Image, VolumeType};
 use serde::Deserialize;
 
 use super::block_device::BlockDevice;
@@ -9,8 +9,7 @@ use super::machine::AmazonMachine;
 use super::made::{Made, Sort};
 use super::register;
 use super::run_options::RunOptions;
-use super::wait;
-use super::{one_of, tags, wrong};
+use super::{one_of, wrong};
 use crate::engine::BuildCx;
 use crate::error::{Error, Kind, Result};
 
@@ -98,17 +97,8 @@ pub async fn make(
     }
     let (_, snapshot_tags) = tags_of(&made, &machine.image, name.unwrap_or(&made.thing.mark), cx);
     let snapshots = disks.iter().map(async |(device, volume)| -> Result<BlockDeviceMapping> {
-        let request = client
-            .ec2
-            .create_snapshot()
-            .volume_id(volume)
-            .description(format!("{} of {}", device.device_name, machine.watch.id))
-            .set_tag_specifications(tags::specifications(&[(ResourceType::Snapshot, &snapshot_tags)]));
-        let id = match request.send().await {
-            Ok(answer) => answer.snapshot_id.unwrap_or_default(),
-            Err(e) => return Err(client.failed("ec2:CreateSnapshot", e).await),
-        };
-        wait::snapshot_completed(client, &id, client.patience(None, wait::IMAGE), cx).await?;
+        let description = format!("{} of {}", device.device_name, machine.watch.id);
+        let id = register::snapshot(client, volume, description, &snapshot_tags, cx).await?;
         Ok(disk(device, &surrogate.ami_root_device, &id))
     });
     let mappings = futures_util::future::try_join_all(snapshots).await?;

@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-use aws_sdk_ec2::types::{Image, ImageState, Instance, InstanceStateName, Snapshot, SnapshotState, StateReason};
+use aws_sdk_ec2::types::{
+    Image, ImageState, Instance, InstanceStateName, Snapshot, SnapshotState, StateReason, VolumeState,
+};
 use tokio::time::Instant;
 
 use super::Client;
@@ -220,6 +222,26 @@ pub async fn snapshot_completed(client: &Client, id: &str, patience: Patience, c
         };
         let snapshot = answer.snapshots.unwrap_or_default().into_iter().next();
         Ok(snapshot.map_or_else(not_yet_known, snapshot_step))
+    })
+    .await
+}
+
+/// Waits until a volume is there and attached to nothing.
+pub async fn volume_available(client: &Client, id: &str, patience: Patience, cx: &BuildCx) -> Result<()> {
+    let what = format!("volume {id} in {}", client.region);
+    until(patience, &what, cx, async |waited| {
+        let answer = match client.ec2.describe_volumes().volume_ids(id).send().await {
+            Ok(answer) => answer,
+            Err(error) if is_not_found(&error) && waited < UNKNOWN => return Ok(not_yet_known()),
+            Err(error) => return Err(client.failed("ec2:DescribeVolumes", error).await),
+        };
+        let state = answer.volumes().first().and_then(|volume| volume.state());
+        Ok(match state {
+            None => not_yet_known(),
+            Some(VolumeState::Available) => Step::Done(()),
+            Some(VolumeState::Error) => Step::Failed("it is in the state error: is there such a key?".to_owned()),
+            Some(state) => Step::Pending { state: state.as_str().to_owned(), percent: None },
+        })
     })
     .await
 }

@@ -9,6 +9,7 @@ use crate::support::aws::{Aws, SOURCE};
 use crate::support::rimg::{Live, Run, Sandbox};
 
 mod build;
+mod chroot;
 mod client;
 mod copies;
 mod credentials;

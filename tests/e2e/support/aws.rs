@@ -132,6 +132,30 @@ impl Aws {
         self.post("end", &told.to_string());
     }
 
+    /// Starts an instance, and has the metadata service say that it is this host.
+    pub fn be_an_instance(&self) {
+        let tags = [
+            ("TagSpecification.1.ResourceType", "instance"),
+            ("TagSpecification.1.Tag.1.Key", "test:keep"),
+            ("TagSpecification.1.Tag.1.Value", ""),
+        ];
+        let own = [("ImageId", SOURCE), ("InstanceType", "t3.micro"), ("MinCount", "1"), ("MaxCount", "1")];
+        let answer = self.ask("us-east-1", "RunInstances", &[&own[..], &tags].concat());
+        let text = |name: &str| {
+            let rest = answer.split_once(&format!("<{name}>")).expect("an element").1;
+            rest.split_once('<').expect("its end").0.to_owned()
+        };
+        let here = json!({ "instanceId": text("instanceId"), "availabilityZone": text("availabilityZone"),
+            "region": "us-east-1", "architecture": "x86_64", "accountId": ACCOUNT });
+        self.post("here", &here.to_string());
+    }
+
+    /// Points a command's SDK to the metadata service, too.
+    pub fn env_on_instance(&self, command: &mut Command) {
+        self.env(command);
+        command.env_remove("AWS_EC2_METADATA_DISABLED").env("AWS_EC2_METADATA_SERVICE_ENDPOINT", self.url());
+    }
+
     /// Sets what machines have written on their consoles.
     pub fn console(&self, text: &str) {
         self.post("console", text);

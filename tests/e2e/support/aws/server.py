@@ -27,6 +27,7 @@ from werkzeug.serving import make_server  # noqa: E402
 import gaps_images  # noqa: E402
 import gaps_instances  # noqa: E402
 import gaps_sessions  # noqa: E402
+import metadata  # noqa: E402
 import slow  # noqa: E402
 from call import Call  # noqa: E402
 from faults import Faults, drop  # noqa: E402
@@ -57,6 +58,10 @@ class Front:
             answer = self.control(path.removeprefix("/rimg/"), body)
             data = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
             start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(data)))])
+            return [data]
+        if path.startswith("/latest/"):
+            status, headers, data = metadata.answer(environ)
+            start_response(status, [*headers, ("Content-Length", str(len(data)))])
             return [data]
         call = Call.of(environ, body)
         if call is None:
@@ -127,6 +132,9 @@ class Front:
                 self.faults.add(told)
             case "slow":
                 slow.order(told)
+            case "here":
+                metadata.HERE.clear()
+                metadata.HERE.update(told)
             case "console":
                 gaps_instances.SAID["console"] = body.decode()
             case "password":
