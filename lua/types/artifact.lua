@@ -113,6 +113,18 @@ function Artifact:manifest(options) end
 ---@overload fun(self: rimg.Artifact, fn: fun(machine: rimg.Machine)): rimg.Artifact
 function Artifact:boot(options, fn) end
 
+--- Copies an Amazon image to further regions, side by side, and waits until the copies are there: named, tagged, encrypted, shared and
+--- protected as those of `ami_regions` are. Where one fails, all new ones are removed as the build ends; regions that have the image already are left as they are.
+---
+--- ```lua
+--- image = image:copy_to({ "us-east-1", "ap-south-1" }, { deprecate_at = "2030-01-01T00:00:00Z" })
+--- print(image.metadata.images["us-east-1"])
+--- ```
+---@param regions string[]
+---@param options table? Options of `rimg.amazon.ebs` about the image, over those that the build had.
+---@return rimg.Artifact # The image in all of its regions.
+function Artifact:copy_to(regions, options) end
+
 --- Removes the artifact's files; of an Amazon image the images and their snapshots, in all regions.
 function Artifact:destroy() end
 

@@ -13,11 +13,14 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::engine::journal::collector::Collectors;
-use crate::engine::{Artifact, Builder, Value};
+use crate::engine::{Artifact, BuildCx, Builder, Value};
 use crate::error::Result;
 
 /// Removes an artifact, given the options of the machine that it was made of.
 pub type DestroyArtifact = fn(Value, Artifact) -> BoxFuture<'static, Result<()>>;
+
+/// Copies an artifact to the regions of these names, given the options of the machine that it was made of.
+pub type CopyArtifact = fn(Value, Vec<String>, Artifact, BuildCx) -> BoxFuture<'static, Result<Artifact>>;
 
 /// One builder: the name scripts call it by, its options, and how to make one from a decoded option table.
 pub struct Entry {
@@ -32,6 +35,8 @@ pub struct Entry {
     pub boot_options: Option<fn(Value, &Artifact) -> Result<Value>>,
     /// Removes an artifact of a machine with these options; none where its files are all there is of it.
     pub destroy_artifact: Option<DestroyArtifact>,
+    /// Copies an artifact of a machine with these options to further regions; none where it is in no region.
+    pub copy_artifact: Option<CopyArtifact>,
     /// Decodes the options. No side effects.
     pub decode: fn(Value) -> Result<Arc<dyn Builder>>,
 }
@@ -44,6 +49,7 @@ pub const REGISTRY: &[Entry] = &[
         fields: qemu::field_names,
         boot_options: Some(qemu::boot_options),
         destroy_artifact: None,
+        copy_artifact: None,
         decode: qemu::decode,
     },
     host::ENTRY,

@@ -145,6 +145,18 @@ fn of_image(image: &ImageOptions) -> Vec<&'static str> {
     needed
 }
 
+/// Returns what `artifact:copy_to` needs: no image is made but by copying.
+pub fn copy(image: &ImageOptions) -> Vec<&'static str> {
+    let made_otherwise = ["ec2:CreateImage", "ec2:ModifyInstanceAttribute", "ec2:RegisterImage"];
+    let mut needed = of_image(image);
+    needed.retain(|action| !made_otherwise.contains(action));
+    needed.extend(["ec2:CreateTags", "ec2:DescribeImages"]);
+    if image.kms_key_id.is_some() || !image.region_kms_key_ids.is_empty() {
+        needed.extend(KEY);
+    }
+    needed
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

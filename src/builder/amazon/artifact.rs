@@ -43,12 +43,16 @@ pub fn pretended(builder: &str, image: &ImageOptions, own: &str, build: String) 
     let own = Some(own).filter(|_| !image.skip_save_build_region);
     let others = image.ami_regions.iter().map(String::as_str).filter(|region| Some(*region) != own);
     let regions = own.into_iter().chain(others).filter(|_| !image.skip_create_ami);
-    let image = |region: &str| Regional {
+    of(builder, regions.map(pretended_in).collect(), build)
+}
+
+/// Returns an image that nobody has made.
+pub fn pretended_in(region: &str) -> Regional {
+    Regional {
         region: region.to_owned(),
         id: "ami-0123456789abcdef0".to_owned(),
         snapshots: vec!["snap-0123456789abcdef0".to_owned()],
-    };
-    of(builder, regions.map(image).collect(), build)
+    }
 }
 
 /// Removes the images of an artifact, and their snapshots; those that are gone already are fine.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{AttributeBooleanValue, AttributeValue, Image, ImdsSupportValues, ResourceType};
-use futures_util::future::join_all;
 
 use super::artifact::{self, Regional};
 use super::block_device::mappings;
@@ -92,33 +91,16 @@ impl<'a> Capture<'a> {
     /// Copies the image of the build's own region to all that are wanted, and does the rest that is wanted of them.
     pub async fn complete(&self, first: Captured, cx: &BuildCx) -> Result<Artifact> {
         let images = self.copies(first, cx).await?;
-        let images = images.into_iter().map(|image| Regional {
-            region: image.client.region.to_string(),
-            id: image.id,
-            snapshots: image.snapshots,
-        });
-        Ok(artifact::of(self.kind, images.collect(), cx.build.to_string()))
+        Ok(artifact::of(self.kind, finished(images, self.options, cx).await?, cx.build.to_string()))
     }
 
     async fn copies(&self, first: Captured, cx: &BuildCx) -> Result<Vec<Captured>> {
         let Capture { client, options, name, .. } = *self;
         let (encrypts, passing) = (options.encrypt_boot == Some(true), self.is_passing());
         let others: Vec<&String> = options.ami_regions.iter().filter(|region| **region != *client.region).collect();
-        let wanted = copy::Wanted { name, source: &first, options, cx };
         let own = (encrypts && !options.skip_save_build_region).then_some(&*client.region).into_iter();
-        let copies =
-            join_all(own.chain(others.iter().map(|region| region.as_str())).map(|region| wanted.make(region))).await;
-        let mut images = Vec::new();
-        let mut failures = Vec::new();
-        for copied in copies {
-            match copied {
-                Ok(copied) => images.push(copied),
-                Err(failure) => failures.push(failure),
-            }
-        }
-        if let Some((region, error)) = failures.pop() {
-            return Err(incomplete(region, error, &failures, &images));
-        }
+        let wanted = copy::Wanted { name, client, id: &first.id, options, cx };
+        let mut images = wanted.make(own.chain(others.iter().map(|region| region.as_str()))).await?;
         if passing {
             cx.resources.release(first.made.resource).await?;
         } else {
@@ -126,14 +108,24 @@ impl<'a> Capture<'a> {
             images.push(first);
         }
         images.sort_by_key(|image| *image.client.region != *client.region);
-        for image in &images {
-            cx.resources.forget(image.made.resource);
-        }
-        for image in &images {
-            image_access::protect(image, options).await?;
-        }
         Ok(images)
     }
+}
+
+/// Lets go of images that are to stay, and protects them.
+pub async fn finished(images: Vec<Captured>, options: &ImageOptions, cx: &BuildCx) -> Result<Vec<Regional>> {
+    for image in &images {
+        cx.resources.forget(image.made.resource);
+    }
+    for image in &images {
+        image_access::protect(image, options).await?;
+    }
+    let regional = |image: Captured| Regional {
+        region: image.client.region.to_string(),
+        id: image.id,
+        snapshots: image.snapshots,
+    };
+    Ok(images.into_iter().map(regional).collect())
 }
 
 /// Makes the image of an instance, and its copies.
@@ -141,22 +133,6 @@ pub async fn capture(machine: &AmazonMachine, spec: &CaptureSpec, cx: &BuildCx) 
     match Capture::begin(machine.kind, &machine.client, &machine.image, spec).await? {
         None => Ok(artifact::of(machine.kind, Vec::new(), cx.build.to_string())),
         Some(capture) => capture.complete(original(machine, capture.own_name(), cx).await?, cx).await,
-    }
-}
-
-/// Says which copies have failed, and what becomes of the others.
-fn incomplete(region: String, error: Error, others: &[(String, Error)], done: &[Captured]) -> Error {
-    let mut error = error.within(format_args!("the copy to {region}"));
-    for (region, other) in others {
-        error = error.hint(format!("so did the copy to {region}: {other}"));
-    }
-    let done: Vec<&str> = done.iter().map(|image| &*image.client.region).collect();
-    match done.is_empty() {
-        true => error,
-        false => error.hint(format!(
-            "the copies in {} were made, and are removed with the image: std.aws.copy_to_regions keeps what it has made",
-            done.join(", ")
-        )),
     }
 }
 

@@ -1,7 +1,9 @@
 //! An image copied to another region, or encrypted in its own.
 
 use aws_sdk_ec2::types::ResourceType;
+use futures_util::future::join_all;
 
+use super::Client;
 use super::capture::{Captured, tags_of};
 use super::existing;
 use super::image_access;
@@ -15,21 +17,35 @@ use crate::error::{Error, Kind, Result};
 /// What the copies have in common.
 pub struct Wanted<'a> {
     pub name: &'a str,
-    pub source: &'a Captured,
+    /// The region it is copied from.
+    pub client: &'a Client,
+    pub id: &'a str,
     pub options: &'a ImageOptions,
     pub cx: &'a BuildCx,
 }
 
 impl Wanted<'_> {
-    /// Makes the copy of one region, waits until it is there, and shares it; an error names the region.
-    pub async fn make(&self, region: &str) -> Result<Captured, (String, Error)> {
-        self.copied(region).await.map_err(|error| (region.to_owned(), error))
+    /// Makes the copies of all these regions, side by side, waits until they are there, and shares them. Where one fails,
+    /// the others are of no use.
+    pub async fn make(&self, regions: impl Iterator<Item = &str>) -> Result<Vec<Captured>> {
+        let copies = join_all(regions.map(async |region| (region, self.copied(region).await))).await;
+        let (mut done, mut failures) = (Vec::new(), Vec::new());
+        for (region, copied) in copies {
+            match copied {
+                Ok(copied) => done.push(copied),
+                Err(error) => failures.push((region, error)),
+            }
+        }
+        match failures.pop() {
+            None => Ok(done),
+            Some((region, error)) => Err(incomplete(region, error, &failures, &done)),
+        }
     }
 
     async fn copied(&self, region: &str) -> Result<Captured> {
-        let (source, options, cx) = (self.source, self.options, self.cx);
-        let client = source.client.in_region(region);
-        let here = client.region == source.client.region;
+        let (options, cx) = (self.options, self.cx);
+        let client = self.client.in_region(region);
+        let here = client.region == self.client.region;
         if options.force_deregister && !here {
             existing::replace(&client, self.name, options.force_delete_snapshot).await?;
         }
@@ -39,8 +55,8 @@ impl Wanted<'_> {
         let request = client
             .ec2
             .copy_image()
-            .source_region(&*source.client.region)
-            .source_image_id(&source.id)
+            .source_region(&*self.client.region)
+            .source_image_id(self.id)
             .name(self.name)
             .set_description(options.ami_description.clone())
             .client_token(&made.thing.mark)
@@ -61,5 +77,21 @@ impl Wanted<'_> {
         let copied = Captured { snapshots: snapshots_of(&image), client, id, made };
         image_access::apply(&copied, options).await?;
         Ok(copied)
+    }
+}
+
+/// Says which copies have failed, and what becomes of the others.
+fn incomplete(region: &str, error: Error, others: &[(&str, Error)], done: &[Captured]) -> Error {
+    let mut error = error.within(format_args!("the copy to {region}"));
+    for (region, other) in others {
+        error = error.hint(format!("so did the copy to {region}: {other}"));
+    }
+    let done: Vec<&str> = done.iter().map(|image| &*image.client.region).collect();
+    match done.is_empty() {
+        true => error,
+        false => error.hint(format!(
+            "the copies in {} were made, and are removed again: std.aws.copy_to_regions keeps what it has made",
+            done.join(", ")
+        )),
     }
 }

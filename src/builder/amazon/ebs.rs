@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use tokio_util::task::TaskTracker;
 
 use super::artifact;
+use super::artifact_copy::copy_artifact;
 use super::capture;
 use super::image_options::ImageOptions;
 use super::instance::{self, Launch};
@@ -36,6 +37,7 @@ pub const ENTRY: Entry = Entry {
     },
     boot_options: Some(boot_options),
     destroy_artifact: Some(|options, artifact| Box::pin(artifact::destroy(options, artifact))),
+    copy_artifact: Some(|options, regions, artifact, cx| Box::pin(copy_artifact(options, regions, artifact, cx))),
     decode: |value| decode("rimg.amazon.ebs", value, |_| Ok(None)),
 };
 
@@ -50,6 +52,7 @@ pub const SURROGATE_ENTRY: Entry = Entry {
     },
     boot_options: Some(boot_options),
     destroy_artifact: Some(|options, artifact| Box::pin(artifact::destroy(options, artifact))),
+    copy_artifact: Some(|options, regions, artifact, cx| Box::pin(copy_artifact(options, regions, artifact, cx))),
     decode: |value| decode("rimg.amazon.surrogate", value, |table| table.take().map(Some)),
 };
 

@@ -3,6 +3,7 @@
 mod access;
 mod actions;
 mod artifact;
+mod artifact_copy;
 mod block_device;
 pub mod calls;
 mod capture;

@@ -2,7 +2,7 @@
 
 use super::artifact::{self, Regional};
 use super::image_options::ImageOptions;
-use super::{Client, existing, regions, wait, wrong};
+use super::{Client, existing, regions, wait};
 use crate::engine::artifact::INSTEAD;
 use crate::engine::{Artifact, BuildCx};
 use crate::error::{Error, Kind, Result};
@@ -11,15 +11,7 @@ use crate::error::{Error, Kind, Result};
 pub async fn check(client: &Client, options: &ImageOptions, kind: &str, cx: &BuildCx) -> Result<()> {
     let Some(name) = options.ami_name.as_deref().filter(|_| !options.skip_create_ami) else { return Ok(()) };
     if !options.ami_regions.is_empty() && !options.skip_region_validation {
-        let known = regions::names(client, false).await?;
-        if let Some(unknown) = options.ami_regions.iter().find(|region| !known.contains(region)) {
-            let error = wrong("ami_regions", format!("the account has no region {unknown:?}"));
-            let names: Vec<&str> = known.iter().map(String::as_str).collect();
-            return Err(match crate::engine::options::did_you_mean(unknown, &names) {
-                Some(hint) => error.hint(hint),
-                None => error.hint("a region that is off by default must be enabled in the account first"),
-            });
-        }
+        regions::check(client, "ami_regions", &options.ami_regions).await?;
     }
     if options.force_deregister || options.skip_save_build_region {
         return Ok(());

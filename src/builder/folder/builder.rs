@@ -35,6 +35,7 @@ pub const ENTRY: Entry = Entry {
     },
     boot_options: Some(boot_options),
     destroy_artifact: None,
+    copy_artifact: None,
     decode: |value| {
         let mut table = OptionTable::new("rimg.folder", value)?;
         Ok(Arc::new(FolderBuilder { behaviour: table.take()?, options: table.rest()? }))

@@ -23,6 +23,7 @@ pub const ENTRY: Entry = Entry {
     },
     boot_options: None,
     destroy_artifact: None,
+    copy_artifact: None,
     decode: |value| {
         let mut table = OptionTable::new("rimg.host", value)?;
         Ok(Arc::new(HostBuilder { ssh: SshOptions::take(&mut table)?, options: table.rest()? }))

@@ -26,6 +26,7 @@ pub const ENTRY: Entry = Entry {
     fields: fields::<LocalhostOptions>,
     boot_options: None,
     destroy_artifact: None,
+    copy_artifact: None,
     decode: |value| Ok(Arc::new(LocalhostBuilder { options: decode("rimg.localhost", value)? })),
 };
 

@@ -5,6 +5,7 @@ use mlua::{AnyUserData, Lua, Table, UserData, UserDataFields, UserDataMethods, U
 use crate::artifact;
 use crate::builder;
 use crate::engine::post_processing::{Particulars, Step, post_process};
+use crate::engine::shown::Shown;
 use crate::engine::{Artifact, BuildCx, Value as Data};
 use crate::error::{Error, Kind, Result};
 use crate::script::error::IntoLuaResult;
@@ -29,7 +30,7 @@ pub struct Origin {
 
 const NAMES: &[&str] = &[
     "id", "kind", "builder", "build", "files", "metadata", "path", "checksum", "compress", "convert", "vagrant",
-    "manifest", "boot", "destroy",
+    "manifest", "boot", "copy_to", "destroy",
 ];
 
 impl ArtifactHandle {
@@ -143,6 +144,11 @@ impl UserData for ArtifactHandle {
             }
             artifact::files::destroy(&handle.artifact, &cx).await.into_lua_result()
         });
+        methods.add_async_method("copy_to", async |lua, handle, (regions, over): (Value, Value)| {
+            let (handle, cx): (ArtifactHandle, _) = (handle.clone(), surroundings(&lua)?);
+            let copied = copy_to(&handle, &value::from_lua(&regions), arguments(over), &cx).await.into_lua_result()?;
+            Ok(handle.next(copied))
+        });
         methods.add_meta_method(VALUE_METHOD, |lua, this, ()| {
             let json = serde_json::to_value(&this.artifact).map_err(mlua::Error::external)?;
             value::json_to_lua(lua, &json)
@@ -180,15 +186,48 @@ fn boot_options(handle: &ArtifactHandle, over: Data) -> Result<(&'static builder
         return Err(Error::new(Kind::Unsupported, message));
     };
     let origin = handle.origin.as_ref().map(|origin| origin.options.clone()).unwrap_or(Data::Map(Vec::new()));
-    let mut options = match adapt(origin, &handle.artifact)? {
-        Data::Map(entries) => entries,
-        _ => Vec::new(),
-    };
-    if let Data::Map(over) = over {
-        options.retain(|(name, _)| !over.iter().any(|(other, _)| other == name));
-        options.extend(over);
+    Ok((entry, overlaid(adapt(origin, &handle.artifact)?, over)))
+}
+
+/// Puts options over others of the same names.
+fn overlaid(options: Data, over: Data) -> Data {
+    let (Data::Map(mut options), Data::Map(over)) = (options, over) else { return Data::Map(Vec::new()) };
+    options.retain(|(name, _)| !over.iter().any(|(other, _)| other == name));
+    options.extend(over);
+    Data::Map(options)
+}
+
+fn text(value: &Data) -> Option<String> {
+    match value {
+        Data::Str(text) => Some(text.clone()),
+        _ => None,
     }
-    Ok((entry, Data::Map(options)))
+}
+
+/// Copies an artifact to regions, by the options of the machine it comes from with the script's over them.
+async fn copy_to(handle: &ArtifactHandle, regions: &Data, over: Data, cx: &BuildCx) -> Result<Artifact> {
+    let copy = handle.origin.as_ref().and_then(|origin| Some((origin, origin.builder.copy_artifact?)));
+    let Some((Origin { builder, options }, copy)) = copy else {
+        let Artifact { kind, builder, .. } = &handle.artifact;
+        let made = if builder.is_empty() { String::new() } else { format!(" made by {builder}") };
+        return Err(Error::new(Kind::Unsupported, format!("artifact:copy_to: a {kind}{made} is in no region")));
+    };
+    let regions: Option<Vec<String>> = match regions {
+        Data::List(names) => names.iter().map(text).collect(),
+        _ => None,
+    };
+    let Some(mut regions) = regions.filter(|names| !names.is_empty()) else {
+        let message = "artifact:copy_to: expected the names of regions";
+        return Err(Error::new(Kind::Option, message).hint("image:copy_to { \"eu-west-1\", \"us-east-1\" }"));
+    };
+    regions.sort();
+    regions.dedup();
+    let options = overlaid(options.clone(), over);
+    (builder.decode)(options.clone())?;
+    let shown = Shown::begin(cx, &cx.build, "", "copy_to", &regions.join(", "));
+    let copied = cx.scope.run(copy(options, regions, handle.artifact.clone(), cx.clone())).await;
+    shown.end(copied.is_ok(), false);
+    copied
 }
 
 async fn from_files(lua: Lua, args: Value) -> mlua::Result<AnyUserData> {

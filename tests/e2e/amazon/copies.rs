@@ -136,3 +136,44 @@ fn a_region_that_is_none_is_found_before_anything_is_started() {
     run.expect_errors(&["ami_regions", "eu-nowhere-1"]);
     assert!(world.aws.calls("RunInstances").is_empty());
 }
+
+#[test]
+fn an_artifact_is_copied_to_further_regions() {
+    let Some(world) = World::start() else { return };
+    let body = r#"local image = vm:finish()
+  local refused = select(2, pcall(image.copy_to, image, { "eu-wset-1" }))
+  rimg.fs.write("refused", tostring(refused))
+  local more = image:copy_to({ "eu-west-1", "us-east-1", "eu-central-1" }, { deprecate_at = "2030-01-01T00:00:00Z" })
+  rimg.fs.write("image.json", rimg.json.encode(more.metadata.images))
+  more:destroy()"#;
+    let options = r#"tags = { Role = "web" }, encrypt_boot = true, region_kms_key_ids = { ["eu-west-1"] = "alias/there" },
+      ami_regions = { "eu-west-1" }"#;
+    world.build(options, body).expect_code(0);
+    let refused = world.sandbox.read("refused");
+    assert!(refused.contains("option `regions`: the account has no region \"eu-wset-1\""), "{refused}");
+    let made: Value = serde_json::from_str(&world.sandbox.read("image.json")).unwrap();
+    let regions: Vec<&String> = made.as_object().unwrap().keys().collect();
+    assert_eq!(regions.len(), 3, "{made}");
+    // What the build has copied is not copied again; what is new is made as the others were, but for what was said anew.
+    let copies = world.aws.calls("CopyImage");
+    assert_eq!(copies.iter().filter(|copy| copy["region"] == "eu-west-1").count(), 1);
+    let copy = call(&copies, "eu-central-1");
+    assert_eq!((tags(copy, "image")["Role"].as_str(), param(copy, "Encrypted")), ("web", "true"));
+    assert_eq!(param(copy, "SourceImageId"), made["us-east-1"].as_str().unwrap());
+    assert_eq!(world.aws.calls("EnableImageDeprecation").len(), 1);
+    assert_eq!(world.aws.left(), Vec::<String>::new());
+}
+
+#[test]
+fn a_copy_of_an_artifact_that_fails_is_removed() {
+    let Some(world) = World::start() else { return };
+    world
+        .aws
+        .rules(json!([{ "action": "CopyImage", "region": "eu-central-1", "do": "error", "times": 9, "status": 400,
+        "code": "ResourceLimitExceeded", "message": "You have too many copies in progress." }]));
+    let body = r#"local image = vm:finish()
+  image:copy_to { "eu-west-1", "eu-central-1" }"#;
+    let run = world.build("", body).expect_code(1);
+    assert!(run.stderr.contains("the copy to eu-central-1"), "{run:?}");
+    world.expect_images(&["us-east-1 web-1"], &run);
+}

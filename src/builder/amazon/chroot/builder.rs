@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+use super::super::artifact_copy::copy_artifact;
 use super::super::image_options::ImageOptions;
 use super::super::{AccessOptions, Client, actions, artifact, capture, source, tags, target};
 use super::as_root::AsRoot;
@@ -39,6 +40,7 @@ pub const ENTRY: Entry = Entry {
     // A chroot has nothing to boot: rimg.amazon.ebs starts an instance of the image.
     boot_options: None,
     destroy_artifact: Some(|options, artifact| Box::pin(artifact::destroy(options, artifact))),
+    copy_artifact: Some(|options, regions, artifact, cx| Box::pin(copy_artifact(options, regions, artifact, cx))),
     decode: |value| {
         let mut table = OptionTable::new("rimg.amazon.chroot", value)?;
         Ok(Arc::new(ChrootBuilder { access: table.take()?, image: table.take()?, options: table.rest()? }))
