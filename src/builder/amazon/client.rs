@@ -11,7 +11,7 @@ use aws_config::meta::credentials::CredentialsProviderChain;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
-use aws_config::retry::RetryConfig;
+use aws_config::retry::{RetryConfig, RetryMode};
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
@@ -52,12 +52,10 @@ impl Client {
         }
         let http = Http::new(access.insecure_skip_tls_verify)?;
         let region = region(access, &http).await?;
-        let attempts = access.max_retries.map_or(ATTEMPTS, |retries| retries.saturating_add(1));
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .http_client(http.clone())
             .region(region.clone())
-            // The adaptive mode would slow all that follows one throttled request down to less than one a second.
-            .retry_config(RetryConfig::standard().with_max_attempts(attempts).with_max_backoff(LONGEST_PAUSE))
+            .retry_config(retries(access, std::env::var("AWS_RETRY_MODE").ok().as_deref()))
             // Answers are read whole, under a limit of their own.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .profile_files(files(access));
@@ -206,6 +204,17 @@ async fn credentials(loader: ConfigLoader, access: &AccessOptions, http: &Http, 
     loader.credentials_provider(chain)
 }
 
+/// Says how requests are sent again. A build is one of many that share an account's rates: in the SDK's adaptive mode those
+/// that follow a throttled request wait, too, unless `mode` (`AWS_RETRY_MODE`) says `standard`.
+fn retries(access: &AccessOptions, mode: Option<&str>) -> RetryConfig {
+    let attempts = access.max_retries.map_or(ATTEMPTS, |retries| retries.saturating_add(1));
+    let config = match mode.and_then(|mode| mode.parse().ok()) {
+        Some(RetryMode::Standard) => RetryConfig::standard(),
+        _ => RetryConfig::adaptive(),
+    };
+    config.with_max_attempts(attempts).with_max_backoff(LONGEST_PAUSE)
+}
+
 /// Lets all clients use what was found once.
 fn remembering(config: SdkConfig) -> SdkConfig {
     let Some(provider) = config.credentials_provider() else { return config };
@@ -230,4 +239,23 @@ async fn present(config: &SdkConfig, access: &AccessOptions) -> Result<Credentia
         profiles::require(&profile, "AWS_PROFILE", access, &files(access)).await?;
     }
     Err(error::of_credentials(failure))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_are_adaptive_unless_the_environment_says_otherwise() {
+        let access = AccessOptions { max_retries: Some(2), ..AccessOptions::default() };
+        assert_eq!(retries(&access, None).max_attempts(), 3);
+        for (mode, expected) in [
+            (None, RetryMode::Adaptive),
+            (Some("adaptive"), RetryMode::Adaptive),
+            (Some("nonsense"), RetryMode::Adaptive),
+            (Some("standard"), RetryMode::Standard),
+        ] {
+            assert_eq!(retries(&access, mode).mode(), expected, "{mode:?}");
+        }
+    }
 }

@@ -71,8 +71,14 @@ end)
 
     #[track_caller]
     fn run(&self, source: &str) -> Run {
+        self.run_in(&[], source)
+    }
+
+    /// Runs a script with more in its environment.
+    #[track_caller]
+    fn run_in(&self, environment: &[(&str, &str)], source: &str) -> Run {
         self.sandbox.write("build.lua", source);
-        let run = Run::of(&mut self.command(&["run", "build.lua"]));
+        let run = Run::of(self.command(&["run", "build.lua"]).envs(environment.iter().copied()));
         self.sandbox.assert_clean_after(&run);
         run
     }
