@@ -117,7 +117,13 @@ function Artifact:boot(options, fn) end
 --- protected as those of `ami_regions` are. Where one fails, all new ones are removed as the build ends; regions that have the image already are left as they are.
 ---
 --- ```lua
---- image = image:copy_to({ "us-east-1", "ap-south-1" }, { deprecate_at = "2030-01-01T00:00:00Z" })
+--- local rimg = require "rimg"
+---
+--- local vm = rimg.amazon.ebs {
+---   region = "eu-central-1", source_ami = "ami-0123456789abcdef0", instance_type = "t3.small", ssh_username = "admin",
+---   ami_name = "web-1.4.0",
+--- }
+--- local image = vm:finish():copy_to({ "us-east-1", "ap-south-1" }, { deprecate_at = "2030-01-01T00:00:00Z" })
 --- print(image.metadata.images["us-east-1"])
 --- ```
 ---@param regions string[]
