@@ -209,8 +209,10 @@ async fn copy_to(handle: &ArtifactHandle, regions: &Data, over: Data, cx: &Build
     let copy = handle.origin.as_ref().and_then(|origin| Some((origin, origin.builder.copy_artifact?)));
     let Some((Origin { builder, options }, copy)) = copy else {
         let Artifact { kind, builder, .. } = &handle.artifact;
-        let made = if builder.is_empty() { String::new() } else { format!(" made by {builder}") };
-        return Err(Error::new(Kind::Unsupported, format!("artifact:copy_to: a {kind}{made} is in no region")));
+        let message = format!("artifact:copy_to: this {kind} is in no region: {builder} leaves files");
+        return Err(
+            Error::new(Kind::Unsupported, message).hint("images of rimg.amazon are what can be copied to regions")
+        );
     };
     let regions: Option<Vec<String>> = match regions {
         Data::List(names) => names.iter().map(text).collect(),

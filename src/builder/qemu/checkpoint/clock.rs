@@ -15,8 +15,9 @@ const LIMIT: Duration = Duration::from_secs(10);
 const PART_OF_LOGIN: f64 = 0.4;
 /// What that is at most: a login may have waited for something else.
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
-/// A guest that was told the time by so much too early is told it again, when it has warmed up.
-const LATE: Duration = Duration::from_secs(1);
+/// A guest that was told a time that is wrong by more is told it again.
+const TOLERANCE: Duration = Duration::from_secs(1);
+const ATTEMPTS: usize = 4;
 
 /// Sets the guest's clock once, at the first connection.
 pub struct Clock {
@@ -61,21 +62,29 @@ impl Clock {
         if !std::mem::replace(&mut *is_behind, false) {
             return;
         }
-        let expected = login_time.mul_f64(PART_OF_LOGIN).min(LONGEST_DELAY);
-        let Attempt { is_set, delay, guest } = attempt(communicator, login, expected).await;
-        tracing::debug!(is_set, ?expected, ?delay, "the guest's clock");
-        if is_set && delay > expected + LATE {
-            attempt(communicator, login, Duration::ZERO).await;
-        } else if !is_set {
-            let behind =
-                guest.map_or_else(String::new, |guest| format!(" by {} s", now().as_secs().saturating_sub(guest)));
-            cx.ui.warn(format!(
-                "the guest's clock is behind{behind}, since it goes on from a checkpoint, and cannot be set: {} is neither \
-                 root nor may it use sudo; what helps is one of the two, or a time service in the guest",
-                login.user()
-            ));
+        let mut expected = login_time.mul_f64(PART_OF_LOGIN).min(LONGEST_DELAY);
+        for number in 1..=ATTEMPTS {
+            let Attempt { is_set, delay, guest } = attempt(communicator, login, expected).await;
+            tracing::debug!(is_set, ?expected, ?delay, "the guest's clock");
+            if !is_set && number == 1 {
+                warn(login, guest, cx);
+            }
+            if !is_set || delay.abs_diff(expected) <= TOLERANCE {
+                return;
+            }
+            // It is warm by now.
+            expected = delay / 4;
         }
     }
+}
+
+fn warn(login: &Login, guest: Option<u64>, cx: &BuildCx) {
+    let behind = guest.map_or_else(String::new, |guest| format!(" by {} s", now().as_secs().saturating_sub(guest)));
+    cx.ui.warn(format!(
+        "the guest's clock is behind{behind}, since it goes on from a checkpoint, and cannot be set: {} is neither \
+         root nor may it use sudo; what helps is one of the two, or a time service in the guest",
+        login.user()
+    ));
 }
 
 /// How it went.
