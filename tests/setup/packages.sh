@@ -44,6 +44,7 @@ apt_install() { as_root apt-get install --yes --no-install-recommends -o Acquire
 apt_install_downgrading() {
   wanted=
   for package in "$@"; do
+    case $package in -*) wanted="$wanted $package"; continue ;; esac
     wanted="$wanted $package"
     source=$(apt-cache show "$package" 2>/dev/null | awk '/^Source:/ { print $2; exit }')
     for installed in $(dpkg-query --show --showformat '${source:Package}=${Package}\n' | sed -n "s/^${source:-$package}=//p"); do
@@ -64,11 +65,12 @@ install_needed() {
   fi
   say "Installing:$needed"
   patiently as_root apt-get update -o Acquire::Retries=3
+  # What is there may be needed, too: apt would rather remove a qemu-utils of backports than refuse an older QEMU beside it.
   # shellcheck disable=SC2086
-  apt_install $needed || {
+  apt_install --no-remove $needed || {
     say "apt cannot do that with what is installed; trying again with the archive's own versions."
     # shellcheck disable=SC2086
-    apt_install_downgrading $needed || patiently apt_install $needed
+    apt_install_downgrading --no-remove $needed || patiently apt_install $needed
   } || die "could not install$needed"
   needed=
 }
