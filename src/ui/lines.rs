@@ -126,7 +126,6 @@ impl Lines {
                 self.push(time, build, &line);
             }
             Event::Output { build, machine, stream, line } => {
-                self.note_machine(build, machine);
                 let line = text::sanitize(line);
                 let machine = self.machine_prefix(build, machine);
                 let line = match stream {
@@ -295,7 +294,8 @@ impl Lines {
         }
     }
 
-    /// Remembers a build's machines: only when there are several does a line have to say which.
+    /// Remembers a build's machines: only when there are several does a line have to say which. What a program of this
+    /// host says makes it none.
     fn note_machine(&mut self, build: &str, machine: &str) {
         let machines = self.machines.entry(build.to_owned()).or_default();
         // Post-processing happens on no machine.

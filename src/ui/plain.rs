@@ -149,9 +149,37 @@ cache | build left out (--only, --except)
             stream: crate::ui::Stream::Stdout,
             line: "x".into(),
         };
+        let begun = |machine: &str, id| Event::OperationStarted {
+            build: "web".into(),
+            id,
+            step: None,
+            machine: machine.into(),
+            kind: "run",
+            title: "y".into(),
+        };
         let buffer = Buffer::default();
-        play(&mut Plain::new(buffer.clone(), false, false), vec![output("a"), output("b"), output("a")]);
-        assert_eq!(buffer.text(), "web |     x\nweb |     [b] x\nweb |     [a] x\n");
+        let events = vec![
+            output("localhost"),
+            begun("a", 1),
+            output("a"),
+            output("localhost"),
+            begun("b", 2),
+            output("b"),
+            output("a"),
+            output("localhost"),
+        ];
+        play(&mut Plain::new(buffer.clone(), false, false), events);
+        let expected = "\
+web |     x
+web | run y
+web |     x
+web |     x
+web | [b] run y
+web |     [b] x
+web |     [a] x
+web |     [localhost] x
+";
+        assert_eq!(buffer.text(), expected);
     }
 
     #[test]
