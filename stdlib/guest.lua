@@ -31,8 +31,17 @@ value() { printf 'value: %s %s\n' "$1" "$2" >&3; }
 fail() {
   printf 'error: %s\n' "$1" >&2
   shift
-  for hint; do printf 'what to do: %s\n' "$hint" >&2; done
+  # Few programs say of themselves that this is why; where it is, hints that it may be are none.
+  known=
+  ! is_read_only / || { known=read-only; printf 'what to do: %s\n' "the machine's root is mounted read-only: mount -o remount,rw /" >&2; }
+  for hint; do case $known$hint in read-only*read-only*) ;; *) printf 'what to do: %s\n' "$hint" >&2;; esac; done
   exit 65
+}
+# Tells whether what is mounted there is mounted read-only.
+is_read_only() {
+  how=
+  while read -r _ at _ options _; do [ "$at" != "$1" ] || how=$options; done </proc/mounts
+  case ,$how, in *,ro,*) ;; *) return 1;; esac
 }
 have() { command -v "$1" >/dev/null 2>&1; }
 scratch=

@@ -2,6 +2,7 @@
 local rimg     = require "rimg"
 local cleanup  = require "std.cleanup"
 local files    = require "std.files"
+local harden   = require "std.harden"
 local packages = require "std.packages"
 local services = require "std.services"
 local test     = require "std.test"
@@ -186,6 +187,25 @@ is("id -nG vagrant | grep -o builders; getent passwd late | cut -d: -f5-7; cat /
 is("su - late -c 'cat .ssh/authorized_keys; stat -c \"%U %a\" .ssh'; visudo -c >/dev/null && cat /etc/sudoers.d/90-vagrant",
   key .. "\nlate 700\nvagrant ALL=(ALL:ALL) NOPASSWD: ALL\n")
 is([[perl -e '@e = getpwnam("late"); print crypt("it" . chr(39) . "s l8", $e[1]) eq $e[1] ? "same" : "other"']], "same")
+
+-- A root that is mounted read-only, as the kernel does it to a disk that fails: each module says that this is why, and
+-- nothing is half done.
+local etc = "find /etc /var/lib/dpkg/status /usr/local -xdev -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum; ls -A /etc /home | cksum"
+local before = sh(etc)
+sh "sync; echo u >/proc/sysrq-trigger; until grep -q ' / ext4 ro' /proc/mounts; do sleep 0.1; done"
+for _, provisioner in ipairs {
+  files.write { path = "/etc/hostname", content = "x\n" }, files.line { path = "/etc/fstab", line = "# x" },
+  files.block { path = "/etc/fstab", block = "# x" }, files.directory { path = "/etc/x" }, files.remove { path = "/etc/hostname" },
+  files.permissions { path = "/etc/hostname", mode = "0600" }, packages.install { "rimg-hello=2.0" }, packages.remove { "rimg-hello" },
+  packages.repository { name = "x", url = "file:/srv/repo", suites = "./", trusted = true },
+  services.service { "rimg-one", enabled = true }, services.unit { name = "rimg-two.service", content = unit },
+  users.user { name = "readonly" }, users.group { name = "readonly" }, users.user { name = "vagrant", sudo = false },
+  vagrant.user { name = "readonly" }, cleanup.all(), harden.umask {}, harden.profile "baseline",
+} do
+  support.fails(function() vm:apply(provisioner) end, "the machine's root is mounted read-only")
+end
+support.fails(function() vm:write("/etc/hostname", "x\n", { sudo = true }) end, "/etc/hostname", "ead-only")
+is("mount -o remount,rw / && { " .. etc .. "; }", before)
 
 -- Last, as in a build: what does not belong into an image.
 sh "echo x >/var/log/some.log; echo y >/tmp/left; echo z >/root/.bash_history; head -c 20000000 /dev/urandom >/var/cache/apt/big.bin"
