@@ -2,6 +2,7 @@
 
 use crate::support::installer;
 use crate::support::library::has;
+use crate::support::place;
 use crate::support::rimg::Sandbox;
 
 /// The tests' own installer, from its menu to a finished image, with each firmware. `MEDIUM` is its ISO.
@@ -62,6 +63,7 @@ install("efi", { efi = true })
 #[test]
 fn a_system_is_installed_in_bios_and_in_efi() {
     let Some(medium) = installer::medium() else { return };
+    let _place = place::take();
     let sandbox = Sandbox::new();
     let run = sandbox.run(&INSTALL.replace("MEDIUM", &medium.display().to_string()), &["--parallel", "1"]);
     let run = run.expect_code(0);
@@ -78,6 +80,7 @@ fn debians_installer_fetches_its_answers_and_what_stops_it_is_said() {
     if !["xorriso", "qemu-system-x86_64"].into_iter().all(has) {
         return;
     }
+    let _place = place::take();
     let sandbox = Sandbox::new();
     let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/debian-installer");
     std::fs::copy(example.join("build.lua"), sandbox.join("build.lua")).unwrap();

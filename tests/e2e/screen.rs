@@ -12,6 +12,7 @@ use rimg::error::Error;
 
 use crate::support::build::TestBuild;
 use crate::support::library::{expect_png, has, skip, tool};
+use crate::support::place;
 
 const INSTALLER: &str = "/usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64";
 const SYSLINUX: &str = "/usr/lib/syslinux/modules/bios";
@@ -187,6 +188,7 @@ async fn linux_and_debians_installer_are_read_in_a_text_mode_and_on_framebuffers
     if !["qemu-system-x86_64", "qemu-img"].into_iter().all(has) || !have(&[&format!("{INSTALLER}/linux")]) {
         return;
     }
+    let _place = place::take();
     // The kernel starts on a framebuffer of the firmware's and goes on with a driver's, or stays in the text mode. With little
     // memory the installer asks in the kernel's font, otherwise in its own.
     for (parameters, memory, is_text) in [("vga=788", 1024, false), ("vga=normal nomodeset", 448, true)] {

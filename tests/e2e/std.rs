@@ -156,6 +156,8 @@ fn a_guest_is_hardened() {
     let sandbox = Sandbox::new();
     sandbox.write("image", image.display().to_string());
     keygen(&sandbox.join("key"), &["-t", "ed25519", "-N", ""]);
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/std/harden.md");
+    sandbox.write("harden.md", std::fs::read(page).unwrap());
     run(&sandbox, "hardened.lua");
 }
 

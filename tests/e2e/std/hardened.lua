@@ -1,5 +1,5 @@
 -- `strict` in a Debian guest that has its packages: what would lock out, an audit, applied twice, rebooted, logged in to with
--- a key, and apt.
+-- a key, what Lynis says of it, and apt.
 local rimg    = require "rimg"
 local harden  = require "std.harden"
 local users   = require "std.users"
@@ -58,6 +58,28 @@ is("for m in cramfs usb-storage; do modprobe -n -v $m | grep -c 'install /bin/tr
 support.fails(function()
   rimg.host { ssh_host = vm.host, ssh_port = vm.port, ssh_username = "vagrant", ssh_password = "vagrant", ssh_timeout = "30s" }:run "true"
 end, "vagrant")
+
+-- What others say of it: some groups of Lynis's tests. Each finding is one that the documentation explains, which has all of
+-- Lynis. It begins with a look at each program that it finds, as its plugin does: it is shown only those that it works with.
+sh [[
+set -e
+mkdir /root/few
+for program in $(dpkg -L coreutils findutils grep hostname mawk procps sed | grep -E '^/(usr/)?s?bin/') /usr/sbin/auditctl /usr/bin/awk \
+  /usr/bin/dpkg /usr/bin/dpkg-query /usr/sbin/ip /usr/sbin/nft /bin/sh /usr/bin/ssh /usr/sbin/sshd /usr/sbin/sysctl /usr/bin/systemctl
+do ln -sf "$program" /root/few/; done
+PATH=/root/few /usr/sbin/lynis audit system --quick --no-colors --no-plugins --tests-from-group 'accounting banners firewalls ssh' \
+  >/root/lynis.log 2>&1 || { tail -n 20 /root/lynis.log; exit 1; }
+]]
+local explained, found = {}, {}
+for test in rimg.fs.read("harden.md"):match("What remains after.*"):gmatch "%u+%-%d+" do explained[test] = true end
+local report = sh "cat /var/log/lynis-report.dat"
+for kind, test, text in report:gmatch "(%l+)%[%]=(%u+%-%d+)|([^\n]*)" do
+  if (kind == "suggestion" or kind == "warning") and not explained[test] then found[#found + 1] = ("%s: %s"):format(test, text) end
+end
+assert(#found == 0, "Lynis has found what is not explained: " .. table.concat(found, "\n"))
+for _, test in ipairs { "ACCT-9628", "BANN-7126", "FIRE-4540", "SSH-7408" } do
+  assert(report:match("\ntests_executed=[^\n]*" .. test:gsub("%-", "%%-")), test .. " was not done")
+end
 
 -- apt works: with a package of the machine's own, so that it takes no network.
 sh [[

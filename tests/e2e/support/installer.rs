@@ -33,9 +33,9 @@ fn make() -> Option<PathBuf> {
         time(&medium) > time(than)
     };
     let parts = ["make", "init", "grub.cfg"].map(|name| source.join(name));
-    if !parts.iter().chain([&guest]).all(|part| newer(part)) {
+    if !parts.iter().map(PathBuf::as_path).chain([&*guest]).all(newer) {
         let mut command = Command::new(source.join("make"));
-        let made = command.arg(&guest).arg(&folder).stdin(Stdio::null()).output().unwrap();
+        let made = command.arg(&*guest).arg(&folder).stdin(Stdio::null()).output().unwrap();
         assert!(made.status.success(), "the installer was not made: {}", String::from_utf8_lossy(&made.stderr));
     }
     Some(medium)

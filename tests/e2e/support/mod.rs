@@ -7,6 +7,7 @@ pub mod http;
 pub mod image;
 pub mod installer;
 pub mod library;
+pub mod place;
 pub mod proxy;
 pub mod rimg;
 pub mod s3;
