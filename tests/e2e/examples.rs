@@ -1,5 +1,5 @@
-//! The examples, as they stand: those of clouds and of retries run against small servers, `fix-file` and `variants` in a guest, all of
-//! them pass `rimg check`. `quickstart` has a file of its own, and so has `debian-installer`; what `harden` does is in
+//! The examples, as they stand: those of clouds and of retries run against small servers, `fix-file`, `variants` and `layers` in a
+//! guest, all of them pass `rimg check`. `quickstart` has a file of its own, and so has `debian-installer`; what `harden` does is in
 //! `std/hardened.lua`, with its packages at hand.
 
 use std::path::Path;
@@ -207,4 +207,31 @@ fn an_image_is_mended_and_made_in_variants() {
     for name in ["community-eu", "community-us", "enterprise-eu", "enterprise-us"] {
         assert!(sandbox.join(format!("variants/out/{name}/acme.qcow2")).exists(), "{name}");
     }
+}
+
+#[test]
+fn images_stand_on_one_another_and_what_is_below_a_change_is_taken_as_it_is() {
+    let Some(image) = guest() else { return };
+    let image = image.display().to_string();
+    let sandbox = examples();
+    let run = |args: &[&str]| example(&sandbox, "run", "layers", args, &[("image", &*image)]).expect_code(0);
+    let page = || inside(&sandbox, "layers/out/shop/shop.qcow2", "/var/www/html/index.html");
+    let digest = |name: &str| {
+        let file = sandbox.join(format!("layers/out/{name}/{name}.qcow2"));
+        tool(sandbox.path(), "sha256sum", &[file.to_str().unwrap()])
+    };
+
+    run(&[]);
+    assert_eq!(page(), "Welcome\n");
+    let report = sandbox.read("layers/out/shop.xml");
+    assert!(report.contains("classname=\"http\"") && report.contains("failures=\"0\""), "{report}");
+    let below = (digest("base"), digest("infrastructure"));
+
+    // Of the three machines the last alone is started, from where it had booted.
+    let again = run(&["--force", "-v", "greeting=Hello"]);
+    for build in ["base", "infrastructure", "shop"] {
+        assert!(again.stdout.contains(&format!("{build} | boot (cached)")), "{build}: {}", again.stdout);
+    }
+    assert_eq!((digest("base"), digest("infrastructure")), below);
+    assert_eq!(page(), "Hello\n");
 }
