@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::support::library::has;
+use super::support::place;
 use super::support::rimg::{Run, Sandbox};
 use rimg::error::Kind;
 
@@ -149,24 +151,95 @@ fn every_kind_of_error_is_annotated() {
     assert_eq!(annotated, kinds, "rimg.ErrorKind in lua/types/rimg.lua");
 }
 
-/// The script of the tutorial as a reader has it in the end: each block where the text says that it goes.
-#[test]
-fn the_tutorials_script_passes_rimg_check_at_its_end() {
+/// The script of the tutorial as a reader has it by and by: each block where the text says that it goes.
+struct Tutorial {
+    first: String,
+    /// With the mistake that it makes on purpose.
+    wrong: String,
+    mended: String,
+    tested: String,
+    greeting: String,
+}
+
+fn tutorial() -> Tutorial {
     let text = std::fs::read_to_string(root().join("docs/tutorial.md")).unwrap();
     let blocks: Vec<&str> = text.split("```lua\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
-    let [script, pages, tested, greeting] = blocks[..] else { panic!("{} blocks", blocks.len()) };
+    let [first, pages, tested, greeting] = blocks[..] else { panic!("{} blocks", blocks.len()) };
     let replaced = |script: &str, from: &str, to: &str| {
         assert_eq!(script.matches(from).count(), 1, "{from} in {script}");
         script.replace(from, to)
     };
     let active = "  vm:run \"systemctl is-active nginx\"\n";
-    let script = replaced(script, active, &format!("{active}{}", replaced(pages, "eo.html", "de.html")));
-    let script = replaced(&script, "  vm:finish { output_directory = \"out/web\" }\n", tested);
-    let script = replaced(&script, "\"Built by rimg\"", "greeting");
-    let script = replaced(&script, "\nrimg.build(", &format!("\n{greeting}\nrimg.build("));
+    let wrong = replaced(first, active, &format!("{active}{pages}"));
+    let mended = replaced(&wrong, "eo.html", "de.html");
+    let tested = replaced(&mended, "  vm:finish { output_directory = \"out/web\" }\n", tested);
+    let script = replaced(&tested, "\"Built by rimg\"", "greeting");
+    let greeting = replaced(&script, "\nrimg.build(", &format!("\n{greeting}\nrimg.build("));
+    Tutorial { first: first.into(), wrong, mended, tested, greeting }
+}
+
+#[test]
+fn the_tutorials_script_passes_rimg_check_at_its_end() {
     let sandbox = Sandbox::new();
-    sandbox.write("build.lua", &script);
+    sandbox.write("build.lua", tutorial().greeting);
     sandbox.rimg(["check", "build.lua"]).expect_code(0);
     let inspected = sandbox.rimg(["inspect", "build.lua"]).expect_code(0);
     assert!(inspected.stdout.contains("greeting") && inspected.stdout.contains("web"), "{}", inspected.stdout);
+}
+
+/// What the tutorial says that one sees, seen.
+#[test]
+fn the_tutorial_does_what_it_says() {
+    if !["mmdebstrap", "qemu-system-x86_64", "qemu-img"].into_iter().all(has) {
+        return;
+    }
+    let _place = place::take();
+    let tutorial = tutorial();
+    let sandbox = Sandbox::new();
+    let run = |script: &str, args: &[&str]| {
+        sandbox.write("build.lua", script);
+        let run = Run::of(sandbox.command(["run", "build.lua"]).args(args));
+        sandbox.assert_clean_after(&run);
+        run
+    };
+    let says = |run: &Run, lines: &[&str]| {
+        for line in lines {
+            assert!(run.stdout.contains(line), "{line:?} is not in\n{}{}", run.stdout, run.stderr);
+        }
+    };
+    let image = || std::fs::metadata(sandbox.join("out/web/web.qcow2")).unwrap().modified().unwrap();
+
+    let first = run(&tutorial.first, &[]).expect_code(0);
+    says(
+        &first,
+        &[
+            "web | write /var/www/html/index.html",
+            "web | run systemctl is-active nginx",
+            "web |     active",
+            "web: qemu image",
+        ],
+    );
+    let made = image();
+    let again = run(&tutorial.first, &[]).expect_code(0);
+    let cached =
+        ["web | boot (cached)", "web | write /var/www/html/index.html (cached)", "5 operations replayed, 0 run"];
+    says(&again, &cached);
+
+    let wrong = run(&tutorial.wrong, &["--force"]).expect_code(1);
+    let wrong = wrong.expect_errors(&["eo.html", "--> build.lua:", "404", "status 22"]);
+    says(&wrong, &cached[..2]);
+    assert_eq!(image(), made, "the image is the old one");
+    let mended = run(&tutorial.mended, &["--force", "--explain"]).expect_code(0);
+    says(&mended, &["web | write /var/www/html/de.html (cached)"]);
+    assert_ne!(image(), made);
+
+    says(
+        &run(&tutorial.tested, &["--force"]).expect_code(0),
+        &["web | run systemctl is-active nginx (cached)", "smoke test"],
+    );
+    for file in ["out/web/web.qcow2.sha256", "out/web.box"] {
+        assert!(sandbox.join(file).exists(), "{file}");
+    }
+    let hello = run(&tutorial.greeting, &["--force", "-v", "greeting=Hello"]).expect_code(0);
+    says(&hello, &["web | boot (cached)", "web | write /var/www/html/index.html (cached)"]);
 }
