@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::support::library::{skip, tool};
-use super::support::rimg::{Run, Sandbox};
+use super::support::place;
+use super::support::rimg::Sandbox;
 use rimg::host::process::which;
 
 #[test]
@@ -24,25 +25,31 @@ fn quickstart_leaves_an_image_a_box_checksums_and_a_manifest() {
             return skip(&format!("{program} is not installed"));
         }
     }
-    let sandbox = Sandbox::new();
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart");
-    for file in ["build.lua", "web.service"] {
-        sandbox.write(file, std::fs::read(example.join(file)).unwrap());
-    }
-    let mut command = sandbox.command(["run", "build.lua", "-v", "greeting=Built by a test"]);
-    // The image of packages that the first command of the README has made, where it has.
-    if std::env::var_os("CI").is_some() {
-        command.env("RIMG_CACHE_DIR", rimg::host::dirs::cache().unwrap());
-    }
-    Run::of(&mut command).expect_code(0);
-    let out = sandbox.join("out");
+    let sandbox = Sandbox::new();
+    // In CI the README's first command has built it a while ago, with the very program that is tested.
+    let made_with_this = || {
+        let time = |path: &Path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+        time(&example.join("out/manifest.json")) > time(Path::new(env!("CARGO_BIN_EXE_rimg")))
+    };
+    let out = if std::env::var_os("CI").is_some() && made_with_this() {
+        example.join("out")
+    } else {
+        for file in ["build.lua", "web.service"] {
+            sandbox.write(file, std::fs::read(example.join(file)).unwrap());
+        }
+        let _place = place::take();
+        sandbox.rimg(["run", "build.lua", "-v", "greeting=Built by a test"]).expect_code(0);
+        sandbox.join("out")
+    };
     let info = tool(&out, "qemu-img", &["info", "--output=json", "quickstart.qcow2"]);
     let info: serde_json::Value = serde_json::from_slice(&info).unwrap();
     assert_eq!(info["format"], "qcow2");
     assert!(info.get("backing-filename").is_none(), "{info}");
     let listed = tool(&out, "tar", &["-tzf", "quickstart.box"]);
     assert!(String::from_utf8_lossy(&listed).contains("metadata.json"));
-    let manifest: serde_json::Value = serde_json::from_str(&sandbox.read("out/manifest.json")).unwrap();
+    let manifest: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(out.join("manifest.json")).unwrap()).unwrap();
     assert_eq!(manifest["builds"][0]["name"], "quickstart");
     let sums: Vec<_> = std::fs::read_dir(&out)
         .unwrap()
